@@ -1,0 +1,1 @@
+"""The Starlette application: sync endpoint and public API."""

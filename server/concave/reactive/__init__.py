@@ -1,0 +1,4 @@
+"""Live queries: the query cache, the invalidation index and refresh rounds.
+
+Knows nothing of HTTP. Start with `engine.py`.
+"""

@@ -1,0 +1,1 @@
+"""The test harness for users' own tests. Nothing in the engine imports it."""
