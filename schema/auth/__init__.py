@@ -1,0 +1,1 @@
+"""Who people are. Sign-in, sessions and preferences join `users` here."""

@@ -1,0 +1,1 @@
+"""For development only: data to look at."""

@@ -1,0 +1,1 @@
+"""The tenants of the system, and who belongs to them."""
