@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 import pymongo
 import pytest
-from concave.values.errors import ConfigurationError
 
 from concave.storage import mongod as mongod_module
 from concave.storage.mongod import EmbeddedMongod, find_mongod, is_mongod_on
+from concave.values.errors import ConfigurationError
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:

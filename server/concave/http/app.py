@@ -1,0 +1,177 @@
+"""The ASGI application of a deployment: public API, health routes, sync socket, the web app's files.
+
+Requests are told apart by exact path first, since those are the hot ones; there is no middleware on their way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from concave.http.authorization import Authorizer
+from concave.http.engine_port import EnginePort
+from concave.http.exchange import TEXT, ClientGoneError, Exchange
+from concave.http.pages import WebApp
+from concave.http.public_api import RUN_PREFIX, Endpoint, PublicApi
+from concave.http.rendering import render_error
+from concave.values.errors import ClientError
+from concave.values.limits import DEFAULT_LIMITS, Limits
+from concave.values.runtime import Runtime
+
+ECHO_BYTES_MAX: Final = 128 << 20
+INSTANCE_NAME: Final = "concave"
+_NO_HTTP_ACTIONS: Final = b"This Convex deployment does not have HTTP actions enabled."
+
+
+def create_app(
+    engine: EnginePort,
+    *,
+    runtime: Runtime,
+    admin_key: str | None,
+    sync_socket: ASGIApp | None = None,
+    static_dir: Path | None = None,
+    instance_name: str = INSTANCE_NAME,
+    limits: Limits = DEFAULT_LIMITS,
+) -> ASGIApp:
+    """The application. Whoever calls this starts and stops the engine; there is no lifespan in here.
+
+    `sync_socket` serves the websockets at `/api/sync` and `/api/{version}/sync`. `static_dir` holds a built web app,
+    served at `/`; without it (or without an index.html in it) a page says that the deployment runs.
+    """
+    authorizer = Authorizer(admin_key)
+    api = PublicApi(engine, authorizer, runtime, limits)
+    return Application(
+        routes={**api.routes(), **_health_routes(instance_name, limits)},
+        run=api.run,
+        web_app=WebApp(static_dir, instance_name),
+        sync_socket=sync_socket,
+        request_time_s_max=limits.request_time_s_max,
+    )
+
+
+class Application:
+    """Finds what a request is for, and turns what that raises into an error response."""
+
+    def __init__(
+        self,
+        *,
+        routes: Mapping[str, Mapping[str, Endpoint]],
+        run: Endpoint,
+        web_app: WebApp,
+        sync_socket: ASGIApp | None,
+        request_time_s_max: float,
+    ) -> None:
+        self._routes = routes
+        self._run: Mapping[str, Endpoint] = {"POST": run}
+        self._web_app = web_app
+        self._sync_socket = sync_socket
+        self._request_time_s_max = request_time_s_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            methods = self._routes.get(scope["path"])
+            if methods is not None:
+                await self._serve(methods, Exchange(scope, receive, send))
+            else:
+                await self._other_path(scope, receive, send)
+        elif scope["type"] == "websocket":
+            if self._sync_socket is not None and _is_sync_path(scope["path"]):
+                await self._sync_socket(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 1000})  # before an accept: the handshake fails with 403
+
+    async def _other_path(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path.startswith(RUN_PREFIX):
+            await self._serve(self._run, Exchange(scope, receive, send))
+        elif path == "/api" or path.startswith("/api/"):
+            await self._serve(_UNSUPPORTED, Exchange(scope, receive, send))
+        elif path == "/http" or path.startswith("/http/"):
+            exchange = Exchange(scope, receive, send)
+            exchange.reply_type = TEXT
+            await exchange.respond(HTTPStatus.NOT_FOUND, _NO_HTTP_ACTIONS)
+        else:
+            await self._web_app(scope, receive, send)
+
+    async def _serve(self, methods: Mapping[str, Endpoint], exchange: Exchange) -> None:
+        endpoint = methods.get(exchange.scope["method"])
+        try:
+            if endpoint is None:
+                if exchange.scope["method"] == "OPTIONS":
+                    await exchange.respond_preflight()
+                    return
+                raise ClientError(
+                    "MethodNotAllowed",
+                    f"{exchange.scope['path']} takes {' or '.join(methods)}, not {exchange.scope['method']}.",
+                    HTTPStatus.METHOD_NOT_ALLOWED,
+                )
+            async with asyncio.timeout(self._request_time_s_max):
+                body = await endpoint(exchange)
+        except ClientGoneError:
+            return
+        except TimeoutError:
+            status, body = render_error(
+                ClientError("RequestTimeout", f"The request took longer than {self._request_time_s_max:.0f} s.")
+            )
+        except Exception as exc:  # the last door: whatever got here must become a response
+            status, body = render_error(exc)
+        else:
+            status = HTTPStatus.OK
+        await exchange.respond(status, body)
+
+
+async def _unsupported(exchange: Exchange) -> bytes:
+    """400, since the official tools would retry a 404 for half a minute."""
+    raise ClientError(
+        "UnsupportedRoute",
+        f"{exchange.scope['path']} is not served by this deployment. It runs functions written in Python: "
+        "deploy them with `concave dev` or `concave serve`.",
+    )
+
+
+_UNSUPPORTED: Final = dict.fromkeys(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), _unsupported)
+
+
+def _health_routes(instance_name: str, limits: Limits) -> dict[str, Mapping[str, Endpoint]]:
+    release = f"concave-{version('concavedb')}"
+
+    async def echo(exchange: Exchange) -> bytes:
+        body = await exchange.body(ECHO_BYTES_MAX)
+        exchange.reply_type = exchange.content_type or b"application/octet-stream"
+        return body
+
+    async def debug_event(exchange: Exchange) -> bytes:
+        # Browsers report long outages here; nobody reads the reports.
+        await exchange.body(limits.request_body_bytes_max)
+        exchange.reply_type = TEXT
+        return b""
+
+    def text(line: str) -> Mapping[str, Endpoint]:
+        async def answer(exchange: Exchange) -> bytes:
+            exchange.reply_type = TEXT
+            return line.encode()
+
+        return {"GET": answer}
+
+    return {
+        "/version": text(release),
+        "/instance_version": text(release),
+        "/instance_name": text(instance_name),
+        "/echo": {"POST": echo},
+        "/api/debug_event": {"POST": debug_event},
+    }
+
+
+def _is_sync_path(path: str) -> bool:
+    """`/api/sync` or `/api/{version}/sync`. A deployment URL that ends in a slash doubles the first one."""
+    match path.lstrip("/").split("/"):
+        case ["api", "sync"] | ["api", _, "sync"]:
+            return True
+        case _:
+            return False

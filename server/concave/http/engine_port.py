@@ -1,0 +1,51 @@
+"""What the HTTP layer needs of the engine, and nothing more. `reactive.engine.Engine` fits; so does a fake in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from concave.values.types import Timestamp, Value
+
+
+class Outcome(Protocol):
+    """One finished call. With `ok`: `value` and the same in encoded JSON. Otherwise `error_message`, and `error_data`
+    where the function raised a `ConvexError` (`NO_DATA` where it did not)."""
+
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def value(self) -> Value: ...
+    @property
+    def value_json(self) -> bytes: ...
+    @property
+    def error_message(self) -> str: ...
+    @property
+    def error_data(self) -> object: ...
+    @property
+    def log_lines(self) -> Sequence[str]: ...
+
+
+class EnginePort(Protocol):
+    """One-off calls. A failure of the function is an outcome; trouble of ours is a raised `ConcaveError`.
+
+    `identity` is None for a caller who is nobody in particular. `internal_ok` admits internal functions.
+    """
+
+    @property
+    def latest_ts(self) -> Timestamp:
+        """A timestamp that reads may be pinned to, at which all acknowledged mutations are visible."""
+
+    async def query(
+        self, path: str, args: Value, *, identity: None = None, ts: Timestamp | None = None, internal_ok: bool = False
+    ) -> Outcome:
+        """Run a query at `ts`, or at the newest timestamp."""
+
+    async def mutation(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Outcome:
+        """Run a mutation; returns once it is committed."""
+
+    async def action(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Outcome:
+        """Run an action to its end."""
+
+    async def run_any(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Outcome:
+        """Run a function of whichever kind it is."""

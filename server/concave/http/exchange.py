@@ -1,0 +1,98 @@
+"""One HTTP request and its one response, straight on ASGI.
+
+Starlette's Request and Response do more than `/api` needs; on the path of a cached query they would cost as much
+as the rest of the server together.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from concave.http import cors
+from concave.values.errors import ClientError
+
+JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before its request was complete; nobody is left to answer."""
+
+
+class Exchange:
+    """`content_type` is lower-cased and without parameters; headers that are absent are None.
+
+    `reply_type` is the content type of the response; an endpoint that answers with anything but JSON changes it.
+    """
+
+    __slots__ = ("_receive", "_send", "authorization", "client", "content_type", "origin", "reply_type", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.origin: bytes | None = None
+        self.authorization: bytes | None = None
+        self.client: bytes | None = None
+        self.content_type = b""
+        self.reply_type = JSON
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                self.content_type = value if value == JSON else value.partition(b";")[0].strip().lower()
+            elif name == b"origin":
+                self.origin = value
+            elif name == b"authorization":
+                self.authorization = value
+            elif name == b"convex-client":
+                self.client = value
+
+    async def body(self, bytes_max: int) -> bytes:
+        """The whole body; `ClientError` (`BadJsonBody`) beyond `bytes_max`, `ClientGoneError` if it never ends."""
+        message = await self._receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            chunks = [body]
+            length = len(body)
+            while message.get("more_body"):
+                message = await self._receive()
+                chunks.append(message.get("body", b""))
+                length += len(chunks[-1])
+                if length > bytes_max:
+                    break
+            body = b"".join(chunks)
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        if len(body) > bytes_max:
+            raise ClientError("BadJsonBody", f"The request body is larger than {bytes_max} bytes.")
+        return body
+
+    async def json_object(self, bytes_max: int) -> dict[str, Any]:
+        """The body as a JSON object; `ClientError` (`BadJsonBody`) if it is anything else or declared as such."""
+        if self.content_type != JSON and not self.content_type.endswith(b"+json"):
+            raise ClientError(
+                "BadJsonBody", "Expected a request with `Content-Type: application/json`, or another type in +json."
+            )
+        try:
+            parsed = orjson.loads(await self.body(bytes_max))
+        except orjson.JSONDecodeError as exc:
+            raise ClientError("BadJsonBody", f"The request body is not valid JSON: {exc}") from None
+        if type(parsed) is not dict:
+            raise ClientError("BadJsonBody", "The request body must be a JSON object.")
+        return parsed
+
+    async def respond(self, status: int, body: bytes) -> None:
+        """Send the response; CORS headers are added where the request has an origin."""
+        headers = [(b"content-length", b"%d" % len(body)), (b"content-type", self.reply_type)]
+        if self.origin is not None:
+            headers += cors.response_headers(self.origin)
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def respond_preflight(self) -> None:
+        """Answer OPTIONS."""
+        headers = cors.preflight_headers(self.scope["headers"])
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": b""})
