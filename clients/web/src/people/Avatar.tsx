@@ -1,0 +1,35 @@
+import type { CSSProperties } from "react";
+
+type Props = { userId: string; displayName: string; imageUrl?: string | undefined; size?: "small" | "large" };
+
+/** A person's picture, or their initials on a colour of their own. The name beside it says who it is, so it is silent. */
+export function Avatar({ userId, displayName, imageUrl, size = "large" }: Props) {
+  if (imageUrl !== undefined) {
+    return <img className={`avatar avatar-${size}`} src={imageUrl} alt="" />;
+  }
+  return (
+    <span
+      className={`avatar avatar-${size}`}
+      style={{ "--hue": hueOf(userId) } as CSSProperties}
+      aria-hidden="true"
+    >
+      {initialsOf(displayName)}
+    </span>
+  );
+}
+
+/** First letters of the first and the last word; of a single word its first letter. */
+export function initialsOf(displayName: string): string {
+  const words = displayName.split(/\s+/).filter(Boolean);
+  const chosen = words.length > 1 ? [words[0]!, words[words.length - 1]!] : words;
+  return chosen.map((word) => [...word][0]!.toUpperCase()).join("");
+}
+
+/** One of twelve hues, the same for a person on every screen. */
+export function hueOf(userId: string): number {
+  let hash = 0;
+  for (let i = 0; i < userId.length; i++) {
+    hash = (hash * 31 + userId.charCodeAt(i)) >>> 0;
+  }
+  return (hash % 12) * 30;
+}
