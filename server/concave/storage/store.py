@@ -117,7 +117,11 @@ FeedEvent = RemoteCommit | ForeignWrite | FeedProgress | FeedGap
 
 
 class StoreError(Exception):
-    """Base of what a store raises besides errors of the driver's connection."""
+    """Base of what a store raises; errors of the driver do not pass the store."""
+
+
+class StoreUnavailable(StoreError):
+    """The database does not answer, after the retries that are safe. Whether an `append` took effect is unknown."""
 
 
 class SnapshotTooOld(StoreError):
@@ -194,7 +198,7 @@ PushProgress = Callable[[str, int, int], None]
 
 
 class Store(Protocol):
-    """What the engine asks of a database. All methods but `close` may raise `StoreError` or connection errors."""
+    """What the engine asks of a database. All methods but `close` may raise `StoreError`."""
 
     async def start(self) -> None:
         """Connect and check that the server can do what the engine needs; raises `ConfigurationError` if not."""
