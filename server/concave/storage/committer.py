@@ -29,7 +29,6 @@ from concave.storage.store import (
     SeqTaken,
     Store,
     StoredRequest,
-    StoreError,
     WriteConflict,
     WriteRefused,
 )
