@@ -1,15 +1,20 @@
-import { useEffect, useRef, type FocusEvent, type KeyboardEvent } from "react";
+import { useLayoutEffect, useRef, useState, type FocusEvent, type KeyboardEvent } from "react";
 
 const EMOJI = ["👍", "👎", "❤️", "😂", "😮", "😢", "🎉", "🚀", "👀", "🙏", "👏", "🔥", "💡", "✅", "❓", "👋", "☕", "🐈"];
 
 type Props = { onChoose: (emoji: string) => void; onClose: () => void };
 
-/** A small grid of emoji under the button that opened it; Escape, choosing and leaving it close it. */
+/** A small grid of emoji at the button that opened it; Escape, choosing and leaving it close it. */
 export function EmojiMenu({ onChoose, onClose }: Props) {
   const element = useRef<HTMLDivElement>(null);
 
-  useEffect(() => {
-    element.current!.querySelector("button")!.focus();
+  const [opensUpwards, setOpensUpwards] = useState(false);
+
+  useLayoutEffect(() => {
+    const menu = element.current!;
+    const visible = menu.closest(".scroller")!.getBoundingClientRect();
+    setOpensUpwards(menu.getBoundingClientRect().bottom > visible.bottom);
+    menu.querySelector("button")!.focus({ preventScroll: true });
   }, []);
 
   function onBlur(event: FocusEvent) {
@@ -32,7 +37,14 @@ export function EmojiMenu({ onChoose, onClose }: Props) {
   }
 
   return (
-    <div ref={element} className="emoji-menu" role="group" aria-label="Reactions" onBlur={onBlur} onKeyDown={onKeyDown}>
+    <div
+      ref={element}
+      className={opensUpwards ? "emoji-menu emoji-menu-up" : "emoji-menu"}
+      role="group"
+      aria-label="Reactions"
+      onBlur={onBlur}
+      onKeyDown={onKeyDown}
+    >
       {EMOJI.map((emoji) => (
         <button
           key={emoji}

@@ -27,9 +27,11 @@ export function initialsOf(displayName: string): string {
 
 /** One of twelve hues, the same for a person on every screen. */
 export function hueOf(userId: string): number {
-  let hash = 0;
+  // FNV-1a with a last mixing step: ids that differ in one character get colours that differ.
+  let hash = 0x811c9dc5;
   for (let i = 0; i < userId.length; i++) {
-    hash = (hash * 31 + userId.charCodeAt(i)) >>> 0;
+    hash = Math.imul(hash ^ userId.charCodeAt(i), 0x01000193);
   }
-  return (hash % 12) * 30;
+  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
+  return (((hash ^ (hash >>> 13)) >>> 0) % 12) * 30;
 }
