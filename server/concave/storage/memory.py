@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, replace
 from sortedcontainers import SortedDict
 
 from concave.schema.catalog import Catalog
-from concave.schema.checking import ValidationFailure
 from concave.schema.plan import IndexLayout, Plan, TableLayout
+from concave.storage.document_check import BAD_DOCUMENTS_MAX, DocumentCheck
 from concave.storage.projection import Projection, compile_projection
 from concave.storage.store import (
     BadDocument,
@@ -53,7 +53,6 @@ HISTORY_S = 300.0
 
 ENTRY_BYTES_MAX = 16 * 1024 * 1024
 EVENTS_MAX = 100_000
-BAD_DOCUMENTS_MAX = 5
 
 
 @dataclass(slots=True)
@@ -83,8 +82,8 @@ class _Table:
     current: dict[str, _Version] = field(default_factory=dict)
     past: dict[str, list[_Version]] = field(default_factory=dict)
     """Every version of a document within the history, oldest first, the current one included."""
-    unique: dict[tuple[str, bytes], str] = field(default_factory=dict)
-    """(index, declared columns' bytes) -> id, for the current documents and unique indexes."""
+    unique: dict[tuple[str, IndexKey], str] = field(default_factory=dict)
+    """(index, its unique key) -> id, for the current documents and unique indexes."""
 
 
 class MemoryDatabase:
@@ -97,7 +96,7 @@ class MemoryDatabase:
         self.oldest = self.latest
         self.tables: dict[str, _Table] = {}
         self.numbers: dict[str, int] = {}
-        self.schema_json: object = None
+        self.fingerprint: str | None = None
         self.catalog: Catalog | None = None
         self.entries: list[LogEntry] = []
         self.requests: dict[tuple[str, int], StoredRequest] = {}
@@ -166,8 +165,8 @@ class MemoryDatabase:
             table.current[id] = new
             table.past.setdefault(id, []).append(new)
         for index in table.indexes.values():
-            if old is not None and index.layout.unique:
-                table.unique.pop(_unique_entry(index.layout, old.document), None)
+            if old is not None and (entry := _unique_entry(index.layout, old.document)) is not None:
+                table.unique.pop(entry, None)
             if new is not None:
                 _add_to_index(table, index, id, new)
         if ts - self.oldest > 2 * self._history_ns:
@@ -175,29 +174,24 @@ class MemoryDatabase:
 
     def check_unique(self, writes: Sequence[DocumentWrite]) -> None:
         """Refuse a batch that breaks a unique index. As in MongoDB, deletes come first, then updates, then inserts."""
-        holders: dict[tuple[str, str, bytes], str | None] = {}
-        ordered = sorted(enumerate(writes), key=lambda item: _kind(item[1]))
-        for position, write in ordered:
+        holders: dict[tuple[str, str, IndexKey], str | None] = {}
+        for position, write in sorted(enumerate(writes), key=lambda item: _kind(item[1])):
             table = self.tables[write.table]
             old = table.current.get(write.id)
             for index in table.indexes.values():
-                layout = index.layout
-                if not layout.unique:
+                if old is not None and (entry := _unique_entry(index.layout, old.document)) is not None:
+                    holders[write.table, *entry] = None
+                if write.after is None or (entry := _unique_entry(index.layout, write.after)) is None:
                     continue
-                if old is not None:
-                    holders[(write.table, *_unique_entry(layout, old.document))] = None
-                if write.after is None:
-                    continue
-                entry = _unique_entry(layout, write.after)
                 holder = holders.get((write.table, *entry), table.unique.get(entry))
                 if holder is not None and holder != write.id:
                     raise WriteRefused(
                         "unique",
-                        f"the unique index {write.table}.{layout.name} holds the key of {write.id} for {holder} already",
+                        f"the unique index {write.table}.{entry[0]} holds the key of {write.id} for {holder}",
                         position=position,
-                        index=layout.name,
+                        index=entry[0],
                     )
-                holders[(write.table, *entry)] = write.id
+                holders[write.table, *entry] = write.id
 
     def _foreign(self, table: str, id: str, after: Document | None) -> Timestamp:
         existed = id in self.tables[table].current
@@ -228,12 +222,12 @@ class MemoryStore:
 
     async def push(self, plan: Plan, *, progress: PushProgress | None = None) -> Catalog:
         database = self.database
-        numbers = database.numbers | missing_numbers(database.numbers, plan.tables)
+        numbers = database.numbers | missing_numbers(database.numbers, plan.user_tables)
         catalog = Catalog(plan, numbers)
-        schema_json = plan.schema.to_json()
-        if schema_json != database.schema_json:
+        fingerprint = plan.fingerprint()
+        if fingerprint != database.fingerprint:
             self._check_documents(plan, catalog)
-            database.schema_json = schema_json
+            database.fingerprint = fingerprint
             database.catalog = catalog
         database.numbers = numbers
         for steps, (name, table_plan) in enumerate(plan.tables.items()):
@@ -252,8 +246,8 @@ class MemoryStore:
     async def current_ts(self) -> Timestamp:
         return self.database.latest
 
-    async def last_seq(self) -> int:
-        return len(self.database.entries)
+    async def last_seq(self, ts: Timestamp) -> int:
+        return bisect.bisect_right(self.database.entries, ts, key=lambda entry: entry.ts)
 
     async def get(self, table: str, id: str, ts: Timestamp) -> Document | None:
         self._check_snapshot(ts)
@@ -262,7 +256,8 @@ class MemoryStore:
             return None
         for version in reversed(held.past.get(id, ())):
             if version.visible(ts):
-                return _copy(version.document)
+                document: Document = _copy(version.document)
+                return document
         return None
 
     async def scan(
@@ -363,18 +358,17 @@ class MemoryStore:
                 table.indexes[columns] = index
 
     def _check_documents(self, plan: Plan, catalog: Catalog) -> None:
-        """Raise `PushRefused` for documents that the new schema does not admit, or a new unique index."""
+        """Raise `PushRefused` for documents that the new schema does not admit, unique indexes included."""
         bad: list[BadDocument] = []
         for name in plan.tables:
             table = self.database.tables.get(name)
             if table is None:
                 continue
-            check = catalog.check_document(name)
+            check = DocumentCheck(catalog, name)
             for document_id, version in sorted(table.current.items()):
-                try:
-                    check(_copy(version.document))
-                except ValidationFailure as failure:
-                    bad.append(BadDocument(name, document_id, str(failure)))
+                message = check.problem(version.document)
+                if message is not None:
+                    bad.append(BadDocument(name, document_id, message))
                 if len(bad) >= BAD_DOCUMENTS_MAX:
                     raise PushRefused(bad)
         if bad:
@@ -456,9 +450,12 @@ def _columns(layout: IndexLayout) -> tuple[str, ...]:
     return tuple(column.path for column in layout.columns)
 
 
-def _unique_entry(layout: IndexLayout, document: Document) -> tuple[str, bytes]:
-    """What must be unique: the declared columns, so all but `_creationTime` and `_id`."""
-    return layout.name, key_bytes(layout.key(document)[:-2])
+def _unique_entry(layout: IndexLayout, document: Document) -> tuple[str, IndexKey] | None:
+    """The entry of a document in a unique index; None if the index is not unique or the document not under its rule."""
+    if not layout.unique:
+        return None
+    key = layout.unique_key(layout.key(document))
+    return None if key is None else (layout.name, key)
 
 
 def _kind(write: DocumentWrite) -> int:
@@ -471,8 +468,8 @@ def _kind(write: DocumentWrite) -> int:
 def _add_to_index(table: _Table, index: _Index, id: str, version: _Version) -> None:
     key: IndexKey = index.layout.key(version.document)
     index.versions.setdefault(key_bytes(key), []).append(version)
-    if index.layout.unique and version.until is None:
-        table.unique[_unique_entry(index.layout, version.document)] = id
+    if version.until is None and (entry := _unique_entry(index.layout, version.document)) is not None:
+        table.unique[entry] = id
 
 
 def _drop_old_versions(table: _Table, oldest: Timestamp) -> None:
