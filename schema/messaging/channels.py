@@ -32,7 +32,7 @@ channels = (
 )
 
 
-@query(name="list", args={"workspaceId": v.id("workspaces")}, returns=v.array(v.doc("channels")))
+@query(args={"workspaceId": v.id("workspaces")}, returns=v.array(v.doc("channels")))
 async def list_(ctx: Any, workspaceId: str) -> list[dict[str, Any]]:
     """The channels of a workspace, by name. Deleted ones are left out."""
     by_name = ctx.db.query("channels").with_index("by_workspaceId_name", workspaceId=workspaceId)

@@ -16,7 +16,7 @@ channelMembers = (
 )
 
 
-@query(name="list", args={"channelId": v.id("channels")}, returns=v.array(v.id("users")))
+@query(args={"channelId": v.id("channels")}, returns=v.array(v.id("users")))
 async def list_(ctx: Any, channelId: str) -> list[str]:
     """The ids of the people in a channel, in order of id."""
     members = ctx.db.query("channelMembers").with_index("by_channelId_userId", channelId=channelId)

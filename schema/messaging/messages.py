@@ -43,7 +43,7 @@ shown_message = v.object(
 )
 
 
-@query(name="list", args={"channelId": v.id("channels")}, returns=v.array(shown_message))
+@query(args={"channelId": v.id("channels")}, returns=v.array(shown_message))
 async def list_(ctx: Any, channelId: str) -> list[dict[str, Any]]:
     """The latest 50 messages of a channel, newest first, deleted ones left out; empty for a channel that is gone.
 

@@ -27,7 +27,6 @@ typingIndicators = (
 
 
 @query(
-    name="list",
     args={"channelId": v.id("channels")},
     returns=v.array(v.object({"userId": v.id("users"), "displayName": v.string(), "expiresAt": v.number()})),
 )

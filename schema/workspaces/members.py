@@ -28,7 +28,7 @@ person = v.object(
 )
 
 
-@query(name="list", args={"workspaceId": v.id("workspaces")}, returns=v.array(person))
+@query(args={"workspaceId": v.id("workspaces")}, returns=v.array(person))
 async def list_(ctx: Any, workspaceId: str) -> list[dict[str, Any]]:
     """The people of a workspace, by display name."""
     people = []
