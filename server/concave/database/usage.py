@@ -1,0 +1,263 @@
+"""What a transaction has used of its limits (data-model.md 7.5, function-runtime.md 17).
+
+Exceeding a limit raises a `DeveloperError` inside the function, which it may catch; the failing operation is counted.
+The sentences are upstream's, because tools match on them. Counters never go back, not even when a nested mutation is
+rolled back. System tables do not count; callers leave them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from concave.values.errors import DeveloperError
+from concave.values.limits import Limits
+from concave.values.sizes import size
+from concave.values.types import Document
+
+READ_HELP = (
+    "Consider using smaller limits in your queries, paginating your queries, or using indexed queries with a "
+    "selective index range expressions."
+)
+WRITE_HELP = "Split the work over several mutations, for example by scheduling the next part."
+
+
+@dataclass(slots=True, frozen=True)
+class Metric:
+    """One limited quantity: its name in `getTransactionMetrics`, its error code, and the words of the messages."""
+
+    name: str
+    code: str
+    noun: str
+    unit: str
+    help: str
+
+
+BYTES_READ = Metric("bytesRead", "TooManyBytesRead", "bytes read", " bytes", READ_HELP)
+DOCUMENTS_READ = Metric("documentsRead", "TooManyDocumentsRead", "documents read", "", READ_HELP)
+DATABASE_QUERIES = Metric("databaseQueries", "TooManyReads", "reads", "", READ_HELP)
+BYTES_WRITTEN = Metric("bytesWritten", "TooManyBytesWritten", "bytes written", " bytes", WRITE_HELP)
+DOCUMENTS_WRITTEN = Metric("documentsWritten", "TooManyWrites", "writes", "", WRITE_HELP)
+FUNCTIONS_SCHEDULED = Metric(
+    "functionsScheduled",
+    "TooManyFunctionsScheduled",
+    "functions scheduled",
+    "",
+    "Schedule fewer functions that do more.",
+)
+SCHEDULED_ARGS_BYTES = Metric(
+    "scheduledFunctionArgsBytes",
+    "ScheduledFunctionsArgumentsTooLarge",
+    "bytes in the arguments of scheduled functions",
+    " bytes",
+    "Store large values in documents and pass their ids.",
+)
+
+
+@dataclass(slots=True, frozen=True)
+class UsageWarning:
+    """A limit that is nearly used up: a system log line of level WARN (function-runtime.md 16.2)."""
+
+    code: str
+    text: str
+
+
+class Usage:
+    """Counters of one transaction and the ceilings they may reach.
+
+    Bytes read are exact, but worked out late: a bound from the documents' JSON is far cheaper than their size, and as
+    long as the bound is below the ceiling nobody needs to know the size.
+    """
+
+    __slots__ = (
+        "_bytes_read",
+        "_bytes_read_ceiling",
+        "_ceilings",
+        "_unsized",
+        "_unsized_bytes_max",
+        "_warn_fraction",
+        "bytes_written",
+        "database_queries",
+        "documents_read",
+        "documents_read_ceiling",
+        "documents_written",
+        "functions_scheduled",
+        "scheduled_args_bytes",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self.documents_read = 0
+        self.database_queries = 0
+        self.documents_written = 0
+        self.bytes_written = 0
+        self.functions_scheduled = 0
+        self.scheduled_args_bytes = 0
+        self._bytes_read = 0
+        self._unsized: list[bytes] = []
+        self._unsized_bytes_max = 0
+        self._warn_fraction = limits.warn_fraction
+        self._set_ceilings(
+            {
+                "bytesRead": limits.bytes_read_max,
+                "documentsRead": limits.documents_read_max,
+                "databaseQueries": limits.index_ranges_max,
+                "bytesWritten": limits.bytes_written_max,
+                "documentsWritten": limits.documents_written_max,
+                "functionsScheduled": limits.scheduled_functions_max,
+                "scheduledFunctionArgsBytes": limits.scheduled_args_bytes_max,
+            }
+        )
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of all documents read, by data-model.md 1.6."""
+        if self._unsized:
+            self._bytes_read += sum(_json_size(orjson.loads(text)) for text in self._unsized)
+            self._unsized.clear()
+            self._unsized_bytes_max = 0
+        return self._bytes_read
+
+    @property
+    def bytes_read_left(self) -> int:
+        return self._bytes_read_ceiling - self.bytes_read
+
+    @property
+    def documents_read_left(self) -> int:
+        return self.documents_read_ceiling - self.documents_read
+
+    def count_read(self, documents: list[Document]) -> None:
+        """Count documents as read. Raises `TooManyDocumentsRead` or `TooManyBytesRead`."""
+        self.documents_read += len(documents)
+        self._add_bytes_read(documents)
+        if self.documents_read > self.documents_read_ceiling:
+            raise self._too_many(DOCUMENTS_READ)
+        if (
+            self._bytes_read + self._unsized_bytes_max > self._bytes_read_ceiling
+            and self.bytes_read > self._bytes_read_ceiling
+        ):
+            raise self._too_many(BYTES_READ)
+
+    def count_queries(self, intervals: int) -> None:
+        """Tell how many intervals the read set now holds. Raises `TooManyReads`."""
+        self.database_queries = intervals
+        if intervals > self._ceilings["databaseQueries"]:
+            raise self._too_many(DATABASE_QUERIES)
+
+    def count_write(self, size_bytes: int) -> None:
+        """Count one write of a document of this size; 0 for a delete. Raises `TooManyWrites`, `TooManyBytesWritten`."""
+        self.documents_written += 1
+        self.bytes_written += size_bytes
+        if self.documents_written > self._ceilings["documentsWritten"]:
+            raise self._too_many(DOCUMENTS_WRITTEN)
+        if self.bytes_written > self._ceilings["bytesWritten"]:
+            raise self._too_many(BYTES_WRITTEN)
+
+    def count_scheduled(self, args_bytes: int) -> None:
+        """Count one scheduled function. Raises `TooManyFunctionsScheduled`, `ScheduledFunctionsArgumentsTooLarge`."""
+        self.functions_scheduled += 1
+        self.scheduled_args_bytes += args_bytes
+        if self.functions_scheduled > self._ceilings["functionsScheduled"]:
+            raise self._too_many(FUNCTIONS_SCHEDULED)
+        if self.scheduled_args_bytes > self._ceilings["scheduledFunctionArgsBytes"]:
+            raise self._too_many(SCHEDULED_ARGS_BYTES)
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """What `ctx.meta.getTransactionMetrics()` returns: `{name: {"used": n, "remaining": n}}`."""
+        return {
+            name: {"used": float(used), "remaining": float(max(0, self._ceilings[name] - used))}
+            for name, used in self._used().items()
+        }
+
+    def lower(self, allowances: Mapping[str, float]) -> dict[str, int]:
+        """Give a nested call allowances on top of what has been used, by the names of `metrics`.
+
+        Never raises a ceiling. Returns the previous ceilings, for `restore` when the call has returned.
+        Raises `DeveloperError` for an unknown name or a number below 0.
+        """
+        used = self._used()
+        previous = self._ceilings
+        ceilings = dict(previous)
+        for name, allowance in allowances.items():
+            if name not in used:
+                raise DeveloperError(
+                    "InvalidArgument", f"unknown transaction limit {name!r}: the limits are {', '.join(used)}"
+                )
+            if not allowance >= 0:
+                raise DeveloperError("InvalidArgument", f"the transaction limit {name} must be 0 or more")
+            ceilings[name] = int(min(used[name] + allowance, ceilings[name]))
+        self._set_ceilings(ceilings)
+        return previous
+
+    def restore(self, ceilings: dict[str, int]) -> None:
+        """End what `lower` began."""
+        self._set_ceilings(ceilings)
+
+    def warnings(self) -> list[UsageWarning]:
+        """One warning for each limit of which more than the warning share (80 %) is used."""
+        used = self._used()
+        return [
+            UsageWarning(
+                f"warning:{metric.code}",
+                f"Many {metric.noun} in a single function execution "
+                f"(actual: {used[metric.name]}{metric.unit}, limit: {self._ceilings[metric.name]}{metric.unit}). "
+                f"{metric.help}",
+            )
+            for metric in _METRICS
+            if used[metric.name] > self._ceilings[metric.name] * self._warn_fraction
+        ]
+
+    def _used(self) -> dict[str, int]:
+        return {
+            "bytesRead": self.bytes_read,
+            "documentsRead": self.documents_read,
+            "databaseQueries": self.database_queries,
+            "bytesWritten": self.bytes_written,
+            "documentsWritten": self.documents_written,
+            "functionsScheduled": self.functions_scheduled,
+            "scheduledFunctionArgsBytes": self.scheduled_args_bytes,
+        }
+
+    def _set_ceilings(self, ceilings: dict[str, int]) -> None:
+        self._ceilings = ceilings
+        self.documents_read_ceiling = ceilings["documentsRead"]
+        self._bytes_read_ceiling = ceilings["bytesRead"]
+
+    def _add_bytes_read(self, documents: list[Document]) -> None:
+        try:
+            text = orjson.dumps(documents)
+        except TypeError:  # bytes: JSON has none
+            self._bytes_read += sum(map(size, documents))
+            return
+        if b"null" in text:  # null counts 1; but JSON writes NaN and infinities, which count 9, as null, too
+            self._bytes_read += sum(map(size, documents))
+            return
+        self._unsized.append(text)
+        self._unsized_bytes_max += len(text) * _SIZE_PER_JSON_BYTE_MAX
+
+    def _too_many(self, metric: Metric) -> DeveloperError:
+        return DeveloperError(
+            metric.code,
+            f"Too many {metric.noun} in a single function execution "
+            f"(limit: {self._ceilings[metric.name]}{metric.unit}). {metric.help}",
+        )
+
+
+_METRICS = (
+    DOCUMENTS_READ,
+    DATABASE_QUERIES,
+    BYTES_READ,
+    DOCUMENTS_WRITTEN,
+    BYTES_WRITTEN,
+    FUNCTIONS_SCHEDULED,
+    SCHEDULED_ARGS_BYTES,
+)
+
+_SIZE_PER_JSON_BYTE_MAX = 5
+"""A number takes 9 bytes of size and, with its comma, at least 2 of JSON; everything else takes more of JSON."""
+
+
+def _json_size(documents: list[Document]) -> int:
+    """The size of documents that came back from JSON; an Int64 is a plain int by then, and counts 9 all the same."""
+    return sum(map(size, documents))
