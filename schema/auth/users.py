@@ -4,6 +4,7 @@ from typing import Any
 
 from concave import define_table, mutation, query, v
 
+from .._refusals import refusal
 from .._text import single_line
 from ..messaging.channels import welcome
 from ..workspaces.members import add_member
@@ -33,7 +34,7 @@ async def join(ctx: Any, displayName: str) -> dict[str, Any]:
     """Display-name login: the user of that name, made if there is none, as a member of the default workspace.
 
     Stands in for authentication: whoever types a name acts as its user. Calling it again changes nothing and returns
-    the same ids. Refuses an empty or overlong name (`TextEmpty`, `TextTooLong`).
+    the same ids. Refuses an empty or overlong name (`TextEmpty`, `TextTooLong`) and closed accounts (`AccountClosed`).
     """
     displayName = single_line(displayName, what="A display name", length_max=DISPLAY_NAME_LENGTH_MAX)
     userId = await find_or_create_user(ctx, displayName)
@@ -47,14 +48,18 @@ async def join(ctx: Any, displayName: str) -> dict[str, Any]:
 async def get(ctx: Any, userId: str) -> dict[str, Any] | None:
     """The user of this id, or null. Takes any string: a client asks whether the id that it remembers still holds."""
     known = ctx.db.normalize_id("users", userId)
-    user = await ctx.db.get(known) if known is not None else None
-    return user if user is not None and "deletedAt" not in user else None
+    return await ctx.db.get(known) if known is not None else None
 
 
 async def find_or_create_user(ctx: Any, displayName: str, **fields: Any) -> str:
-    """The id of the user whose name this is, without regard to case; `fields` are for a new user's document."""
+    """The id of the user whose name this is, without regard to case; `fields` are for a new user's document.
+
+    Refuses the name of somebody who was deleted: `AccountClosed`. Nobody comes back, or takes over, by typing a name.
+    """
     handle = displayName.casefold()
-    user = await ctx.db.query("users").with_index("by_handle", handle=handle).unique()
+    user = await ctx.db.query("users").with_index("by_handle", handle=handle).include_deleted().unique()
+    if user is not None and "deletedAt" in user:
+        raise refusal("AccountClosed", f"The account of {user['displayName']} is closed; please pick another name.")
     if user is not None:
         return user["_id"]
-    return await ctx.db.insert("users", {"displayName": displayName, "handle": handle, "createdAt": ctx.now, **fields})
+    return await ctx.db.insert("users", {"displayName": displayName, "handle": handle, **fields})

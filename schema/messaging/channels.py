@@ -36,7 +36,7 @@ channels = (
 async def list_(ctx: Any, workspaceId: str) -> list[dict[str, Any]]:
     """The channels of a workspace, by name. Deleted ones are left out."""
     by_name = ctx.db.query("channels").with_index("by_workspaceId_name", workspaceId=workspaceId)
-    return [channel for channel in await by_name.collect() if "deletedAt" not in channel]
+    return await by_name.collect()
 
 
 @mutation(
@@ -57,7 +57,7 @@ async def create(ctx: Any, workspaceId: str, userId: str, name: str, topic: str 
     await require_member(ctx, workspaceId, userId)
     name = channel_name(name)
     taken = ctx.db.query("channels").with_index("by_workspaceId_name", workspaceId=workspaceId, name=name)
-    if await taken.unique() is not None:
+    if await taken.include_deleted().unique() is not None:
         raise refusal("ChannelNameTaken", f"There is a channel #{name} already.")
     return await insert_channel(ctx, workspaceId, userId, name, topic=topic)
 
@@ -91,7 +91,6 @@ async def insert_channel(
         "name": name,
         "isDefault": isDefault,
         "createdBy": userId,
-        "createdAt": ctx.now,
     }
     if topic is not None and topic.strip():
         channel["topic"] = single_line(topic, what="A topic", length_max=TOPIC_LENGTH_MAX)

@@ -56,7 +56,7 @@ async def leave(ctx: Any, channelId: str, userId: str) -> None:
 async def open_channel(ctx: Any, channelId: str) -> dict[str, Any]:
     """The channel's document. Refuses one that is gone or deleted: `ChannelNotFound`."""
     channel = await ctx.db.get(channelId)
-    if channel is None or "deletedAt" in channel:
+    if channel is None:
         raise refusal("ChannelNotFound", "This channel does not exist any more.")
     return channel
 
@@ -84,7 +84,7 @@ async def add_to_channel(ctx: Any, workspaceId: str, channelId: str, userId: str
     """Writes a membership that does not exist yet."""
     await ctx.db.insert(
         "channelMembers",
-        {"workspaceId": workspaceId, "channelId": channelId, "userId": userId, "createdAt": ctx.now},
+        {"workspaceId": workspaceId, "channelId": channelId, "userId": userId},
     )
 
 
@@ -92,6 +92,5 @@ async def join_default_channels(ctx: Any, workspaceId: str, userId: str) -> None
     """Puts a new member of the workspace into its default channels."""
     channels = ctx.db.query("channels").with_index("by_workspaceId", workspaceId=workspaceId)
     for channel in await channels.collect():
-        joinable = channel["isDefault"] and "deletedAt" not in channel
-        if joinable and await find_in_channel(ctx, channel["_id"], userId) is None:
+        if channel["isDefault"] and await find_in_channel(ctx, channel["_id"], userId) is None:
             await add_to_channel(ctx, workspaceId, channel["_id"], userId)

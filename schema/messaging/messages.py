@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from concave import UNSET, define_table, mutation, query, v
+from concave import define_table, mutation, query, v
 
 from .._refusals import refusal
 from .._text import paragraphs
@@ -25,7 +25,6 @@ messages = (
     .soft_deletes()
     .timestamps()
     .index("by_workspaceId_channelId", ["workspaceId", "channelId"])
-    .index("by_workspaceId_authorId", ["workspaceId", "authorId"])
 )
 
 # A message as it is shown: with its author's name and its reactions.
@@ -50,13 +49,12 @@ async def list_(ctx: Any, channelId: str) -> list[dict[str, Any]]:
     The viewer is not among the arguments, so all who look at a channel share one live query.
     """
     channel = await ctx.db.get(channelId)
-    if channel is None or "deletedAt" in channel:
+    if channel is None:
         return []
     newest = (
         ctx.db.query("messages")
         .with_index("by_workspaceId_channelId", workspaceId=channel["workspaceId"], channelId=channelId)
         .order("desc")
-        .filter(lambda q: q.eq(q.field("deletedAt"), UNSET))
     )
     page = await newest.take(PAGE_LENGTH)
     if not page:
@@ -94,7 +92,6 @@ async def send(ctx: Any, channelId: str, userId: str, body: str) -> str:
             "channelId": channelId,
             "authorId": userId,
             "body": _body(body),
-            "createdAt": ctx.now,
         },
     )
     await clear_typing(ctx, channelId, userId)
@@ -113,7 +110,7 @@ async def edit(ctx: Any, messageId: str, userId: str, body: str) -> None:
     message = await _own_message(ctx, messageId, userId)
     body = _body(body)
     if body != message["body"]:
-        await ctx.db.patch(messageId, {"body": body, "editedAt": ctx.now, "updatedAt": ctx.now})
+        await ctx.db.patch(messageId, {"body": body, "editedAt": ctx.now})
 
 
 @mutation(args={"messageId": v.id("messages"), "userId": v.id("users")}, returns=v.null())
@@ -123,7 +120,7 @@ async def delete(ctx: Any, messageId: str, userId: str) -> None:
     Refuses all but its author (`NotTheAuthor`) and messages that are gone (`MessageNotFound`).
     """
     await _own_message(ctx, messageId, userId)
-    await ctx.db.patch(messageId, {"deletedAt": ctx.now, "updatedAt": ctx.now})
+    await ctx.db.soft_delete(messageId)
 
 
 def _body(text: str) -> str:
@@ -133,7 +130,7 @@ def _body(text: str) -> str:
 async def _own_message(ctx: Any, messageId: str, userId: str) -> dict[str, Any]:
     """The message, for its author, who must still be in its channel."""
     message = await ctx.db.get(messageId)
-    if message is None or "deletedAt" in message:
+    if message is None:
         raise refusal("MessageNotFound", "This message was deleted.")
     await require_in_channel(ctx, message["channelId"], userId)
     if message["authorId"] != userId:
@@ -142,7 +139,8 @@ async def _own_message(ctx: Any, messageId: str, userId: str) -> dict[str, Any]:
 
 
 async def _author(ctx: Any, userId: str) -> dict[str, Any]:
-    user = await ctx.db.get(userId)
+    """Who wrote it; a message outlives its author's account."""
+    user = await ctx.db.get(userId, include_deleted=True)
     if user is None:
         return {"userId": userId, "displayName": "Former member"}
     return {"userId": userId, **{name: user[name] for name in ("displayName", "imageUrl") if name in user}}

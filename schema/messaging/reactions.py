@@ -38,7 +38,7 @@ async def toggle(ctx: Any, messageId: str, userId: str, emoji: str) -> bool:
     text that can be no emoji (`EmojiInvalid`).
     """
     message = await ctx.db.get(messageId)
-    if message is None or "deletedAt" in message:
+    if message is None:
         raise refusal("MessageNotFound", "This message was deleted.")
     await require_in_channel(ctx, message["channelId"], userId)
     if not 0 < len(emoji) <= EMOJI_LENGTH_MAX or any(character.isspace() for character in emoji):
@@ -66,7 +66,6 @@ async def insert_reaction(ctx: Any, message: dict[str, Any], userId: str, emoji:
             "messageTime": message["_creationTime"],
             "userId": userId,
             "emoji": emoji,
-            "createdAt": ctx.now,
         },
     )
 

@@ -13,7 +13,6 @@ workspaceMembers = (
     .workspace_scoped()
     .timestamps()
     .index("by_workspaceId_userId", ["workspaceId", "userId"], unique=True)
-    .index("by_userId", ["userId"])
 )
 
 # What a client needs to show a person.
@@ -35,7 +34,7 @@ async def list_(ctx: Any, workspaceId: str) -> list[dict[str, Any]]:
     members = ctx.db.query("workspaceMembers").with_index("by_workspaceId", workspaceId=workspaceId)
     for member in await members.collect():
         user = await ctx.db.get(member["userId"])
-        if user is None or "deletedAt" in user:
+        if user is None:
             continue
         shown = {name: user[name] for name in ("displayName", "title", "imageUrl") if name in user}
         people.append({"userId": user["_id"], "role": member["role"], **shown})
@@ -62,7 +61,5 @@ async def add_member(ctx: Any, workspaceId: str, userId: str, *, role: str) -> b
     """Makes the user a member; returns False, and changes nothing, if they were one already."""
     if await find_member(ctx, workspaceId, userId) is not None:
         return False
-    await ctx.db.insert(
-        "workspaceMembers", {"workspaceId": workspaceId, "userId": userId, "role": role, "createdAt": ctx.now}
-    )
+    await ctx.db.insert("workspaceMembers", {"workspaceId": workspaceId, "userId": userId, "role": role})
     return True

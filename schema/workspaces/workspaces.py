@@ -25,8 +25,7 @@ workspaces = (
 @query(args={"workspaceId": v.id("workspaces")}, returns=v.union(v.doc("workspaces"), v.null()))
 async def get(ctx: Any, workspaceId: str) -> dict[str, Any] | None:
     """The workspace, or null if it is gone."""
-    workspace = await ctx.db.get(workspaceId)
-    return workspace if workspace is not None and "deletedAt" not in workspace else None
+    return await ctx.db.get(workspaceId)
 
 
 async def default_workspace(ctx: Any) -> str:
@@ -34,4 +33,4 @@ async def default_workspace(ctx: Any) -> str:
     workspace = await ctx.db.query("workspaces").with_index("by_slug", slug=DEFAULT_SLUG).unique()
     if workspace is not None:
         return workspace["_id"]
-    return await ctx.db.insert("workspaces", {"name": DEFAULT_NAME, "slug": DEFAULT_SLUG, "createdAt": ctx.now})
+    return await ctx.db.insert("workspaces", {"name": DEFAULT_NAME, "slug": DEFAULT_SLUG})
