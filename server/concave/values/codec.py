@@ -15,13 +15,13 @@ import orjson
 
 from concave.values import encoding
 from concave.values.coercion import normalize
-from concave.values.encoding import Shape, base64, encode_int64, shape
+from concave.values.encoding import Shape, base64, shape
 from concave.values.errors import ClientError, DeveloperError, error_at
-from concave.values.faults import ValueFault
+from concave.values.faults import ValueFaultError
 from concave.values.limits import DEFAULT_LIMITS
-from concave.values.names import KNOWN_FIELD_NAMES, field_name_problem
+from concave.values.names import field_name_problem
 from concave.values.printing import describe
-from concave.values.sizes import check_array_length, check_field_count, check_total, too_nested
+from concave.values.sizes import check_array_length, check_field_count, check_names, check_total, too_nested
 from concave.values.types import Int64, Value
 
 __all__ = [
@@ -38,6 +38,8 @@ __all__ = [
 
 _INT64: Final = struct.Struct("<q")
 _DOUBLE: Final = struct.Struct("<d")
+# No value is more than this many times its JSON text: `0,` stands for nine bytes.
+_GROWTH: Final = 5
 _ROOM: Final = DEFAULT_LIMITS.value_nesting_max
 
 ENCODED: Final = "convex_encoded_json"
@@ -61,10 +63,16 @@ def decode(obj: Any, *, where: str = "Value") -> Value:
     Raises `DeveloperError`: `InvalidValue`, `InvalidFieldName`, `ArrayTooLong`, `TooManyFieldsError`,
     `TooNestedError`, `ValueTooLargeError`; the message begins with `where` and the path.
     """
+    return _decode_checked(obj, DEFAULT_LIMITS.value_bytes_max, where)
+
+
+def _decode_checked(obj: Any, text_bytes: int, where: str) -> Value:
+    """Decode what came from at most `text_bytes` of JSON."""
     try:
         value = _decode(obj, _ROOM)
-        check_total(value)
-    except ValueFault as fault:
+        if text_bytes * _GROWTH > DEFAULT_LIMITS.value_bytes_max:
+            check_total(value)
+    except ValueFaultError as fault:
         raise error_at(fault, where) from None
     return value
 
@@ -76,25 +84,25 @@ def decode_json(text: bytes | str, *, where: str = "Value") -> Value:
         obj = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise DeveloperError("InvalidJson", f"{where} is no valid JSON: {error}") from None
-    return decode(obj, where=where)
+    return _decode_checked(obj, len(text) * 4 if isinstance(text, str) else len(text), where)
 
 
 def encode(value: Value) -> Any:
     """The encoded JSON of a value as an object for `orjson.dumps`; for text use `encode_json`, which is faster."""
     try:
         return encoding.encode(value)
-    except ValueFault as fault:
+    except ValueFaultError as fault:
         raise error_at(fault, "Value") from None
 
 
 def encode_json(value: Value) -> bytes:
     """The encoded JSON of a value, UTF-8: sorted keys, floats with a fraction, equal values byte for byte equal.
 
-    A plain `int` is written as the Float64 it stands for. Raises `DeveloperError` (`InvalidValue`) for what is no value.
+    A plain `int` is written as the Float64 it stands for. What is no value raises `DeveloperError` (`InvalidValue`).
     """
     try:
         return encoding.encode_json(value)
-    except ValueFault as fault:
+    except ValueFaultError as fault:
         raise error_at(fault, "Value") from None
 
 
@@ -105,7 +113,7 @@ def to_format(value: Value, format: str) -> Any:
         if canonical == ENCODED:
             return encoding.encode(value)
         return value if shape((value,)) is Shape.PLAIN else _FORMATTERS[canonical](value)
-    except ValueFault as fault:
+    except ValueFaultError as fault:
         raise error_at(fault, "Value") from None
 
 
@@ -131,7 +139,9 @@ def _decode(obj: Any, room: int) -> Value:
         return obj
     if kind is float:
         if obj - obj != 0.0:
-            raise ValueFault("InvalidValue", f'{obj} is no JSON number. Send NaN and infinities as {{"$float": ...}}.')
+            raise ValueFaultError(
+                "InvalidValue", f'{obj} is no JSON number. Send NaN and infinities as {{"$float": ...}}.'
+            )
         return obj
     if kind is int:
         return _decode_int(obj)
@@ -141,14 +151,14 @@ def _decode(obj: Any, room: int) -> Value:
         return _decode_object(obj, room)
     if kind is list:
         return _decode_array(obj, room)
-    raise ValueFault("InvalidValue", f"{kind.__name__} does not come from JSON.")
+    raise ValueFaultError("InvalidValue", f"{kind.__name__} does not come from JSON.")
 
 
 def _decode_int(number: int) -> float:
     try:
         return float(number)
     except OverflowError:
-        raise ValueFault("InvalidValue", "the number is too large for a Float64.") from None
+        raise ValueFaultError("InvalidValue", "the number is too large for a Float64.") from None
 
 
 def _decode_object(obj: dict[str, Any], room: int) -> Value:
@@ -159,21 +169,19 @@ def _decode_object(obj: dict[str, Any], room: int) -> Value:
     if room == 0:
         raise too_nested()
     check_field_count(len(obj))
-    if not KNOWN_FIELD_NAMES.issuperset(obj):
-        for name in obj:
-            problem = field_name_problem(name)
-            if problem is not None:
-                raise ValueFault("InvalidFieldName", problem)
+    check_names(obj)
     changed: dict[str, Value] | None = None
     name = ""
     try:
         for name, item in obj.items():
+            if type(item) is str and item.isascii():
+                continue
             new = _decode(item, room - 1)
             if new is not item:
                 if changed is None:
                     changed = {}
                 changed[name] = new
-    except ValueFault as fault:
+    except ValueFaultError as fault:
         fault.inside_field(name)
         raise
     return obj if changed is None else {**obj, **changed}
@@ -192,7 +200,7 @@ def _decode_array(obj: list[Any], room: int) -> list[Value]:
                 if changed is None:
                     changed = obj.copy()
                 changed[position] = new
-    except ValueFault as fault:
+    except ValueFaultError as fault:
         fault.inside_element(position)
         raise
     return obj if changed is None else changed
@@ -206,27 +214,27 @@ def _decode_wrapper(name: str, payload: Any) -> Value:
         number: float = _DOUBLE.unpack(_payload(name, payload, 8))[0]
         # +0.0 is let through, as upstream's backend does.
         if number != 0.0 and math.isfinite(number):
-            raise ValueFault(
+            raise ValueFaultError(
                 "InvalidValue", f"`$float` holds the ordinary number {number!r}. Send it as a JSON number."
             )
         return number
     if name == "$bytes":
         return _payload(name, payload, None)
     if name in ("$undefined", "$commitTs"):
-        raise ValueFault("InvalidValue", f"`{name}` has no meaning here. Leave the field out.")
+        raise ValueFaultError("InvalidValue", f"`{name}` has no meaning here. Leave the field out.")
     problem = field_name_problem(name)
-    raise ValueFault("InvalidFieldName", problem or f"the field name {name!r} is not allowed.")
+    raise ValueFaultError("InvalidFieldName", problem or f"the field name {name!r} is not allowed.")
 
 
 def _payload(name: str, payload: Any, length: int | None) -> bytes:
     if type(payload) is not str:
-        raise ValueFault("InvalidValue", f"`{name}` must hold a base64 string, not {describe(payload)}.")
+        raise ValueFaultError("InvalidValue", f"`{name}` must hold a base64 string, not {describe(payload)}.")
     try:
         data = binascii.a2b_base64(payload, strict_mode=True)
     except ValueError as error:
-        raise ValueFault("InvalidValue", f"`{name}` holds no valid base64: {error}.") from None
+        raise ValueFaultError("InvalidValue", f"`{name}` holds no valid base64: {error}.") from None
     if length is not None and len(data) != length:
-        raise ValueFault("InvalidValue", f"`{name}` holds {len(data)} bytes, it must be {length}.")
+        raise ValueFaultError("InvalidValue", f"`{name}` holds {len(data)} bytes, it must be {length}.")
     return data
 
 

@@ -1,6 +1,6 @@
 """What user code hands in, made into values (`spec/data-model.md` 1.2, the rules of the official Python client).
 
-`normalize` copies nothing that is a value already: a document that came from the database comes back as the same object.
+`normalize` copies nothing that is a value already: a document from the database comes back as the same object.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from concave.values.encoding import check_text
 from concave.values.errors import error_at
-from concave.values.faults import ValueFault
+from concave.values.faults import ValueFaultError
 from concave.values.limits import DEFAULT_LIMITS
 from concave.values.names import KNOWN_FIELD_NAMES, field_name_problem
 from concave.values.sizes import check_array_length, check_field_count, too_nested
@@ -36,7 +36,7 @@ def normalize(value: object, *, where: str = "Value") -> Value:
         return None
     try:
         return _normalize(value, _ROOM)
-    except ValueFault as fault:
+    except ValueFaultError as fault:
         raise error_at(fault, where) from None
 
 
@@ -80,7 +80,7 @@ def _normalize_object(value: dict[Any, Any], room: int) -> dict[str, Value]:
                 if changed is None:
                     changed = {}
                 changed[name] = new
-    except ValueFault as fault:
+    except ValueFaultError as fault:
         fault.inside_field(name)
         raise
     if changed is None:
@@ -95,14 +95,14 @@ def _normalize_names(value: dict[Any, Any]) -> dict[str, Any]:
     for name in value:
         if type(name) is not str:
             if not isinstance(name, str):
-                raise ValueFault(
+                raise ValueFaultError(
                     "InvalidFieldName",
                     f"the field name {name!r} is of type {type(name).__name__}, not a string. Use strings as keys.",
                 )
             exact = False
         problem = field_name_problem(str.__str__(name))
         if problem is not None:
-            raise ValueFault("InvalidFieldName", problem)
+            raise ValueFaultError("InvalidFieldName", problem)
     return value if exact else {str.__str__(name): item for name, item in value.items()}
 
 
@@ -120,7 +120,7 @@ def _normalize_array(value: list[Any], room: int) -> list[Value]:
                 if changed is None:
                     changed = value.copy()
                 changed[position] = new
-    except ValueFault as fault:
+    except ValueFaultError as fault:
         fault.inside_element(position)
         raise
     return value if changed is None else changed
@@ -138,23 +138,21 @@ def _convert(value: Any, room: int) -> Value:
         return float.__float__(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
-    if isinstance(value, dict):
-        return _normalize_object(dict(value), room)
     if isinstance(value, Mapping):
         return _normalize_object(dict(value), room)
-    if isinstance(value, list | tuple) or isinstance(value, Sequence):
+    if isinstance(value, Sequence):
         return _normalize_array(list(value), room)
-    raise ValueFault("InvalidValue", _refusal(value))
+    raise ValueFaultError("InvalidValue", _refusal(value))
 
 
 def _float_of(value: int) -> float:
     if not -_SAFE_INTEGER <= value <= _SAFE_INTEGER:
         fits = INT64_MIN <= value <= INT64_MAX
         advice = "Pass concave.Int64(...) to keep it exact" if fits else "It fits no Int64 either: pass a string"
-        raise ValueFault(
+        raise ValueFaultError(
             "InvalidValue",
-            f"the integer {_shorten(value)} cannot be a Float64 without loss (the most is 2**53). {advice}, or a float if "
-            "rounding does not matter.",
+            f"the integer {_shorten(value)} cannot be a Float64 without loss (the most is 2**53). "
+            f"{advice}, or a float if rounding does not matter.",
         )
     return float(value)
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import orjson
 
-from concave.values.faults import ValueFault
+from concave.values.faults import ValueFaultError
 from concave.values.types import Int64, Value
 
 _INT64: Final = struct.Struct("<q")
@@ -45,7 +45,7 @@ class Shape(IntEnum):
 def encode_json(value: Value) -> bytes:
     """The encoded JSON of a value: keys sorted, floats with a fraction or exponent, equal values byte for byte equal.
 
-    A plain `int` is written as the Float64 it stands for. Raises `ValueFault` (`InvalidValue`) for what is no value.
+    A plain `int` is written as the Float64 it stands for. What is no value raises `ValueFaultError`.
     """
     if shape((value,)) is not Shape.SPECIAL:
         try:
@@ -57,7 +57,7 @@ def encode_json(value: Value) -> bytes:
 
 
 def encode(value: Value) -> Any:
-    """The value as what `orjson.dumps` writes rightly. Shares no container with `value`. Raises `ValueFault`."""
+    """The value as what `orjson.dumps` writes rightly. Shares no container with `value`. Raises `ValueFaultError`."""
     kind = type(value)
     if kind is str:
         check_text(value)
@@ -76,7 +76,7 @@ def encode(value: Value) -> Any:
         return {"$bytes": base64(value)}
     if kind is int:
         return encode_float(float(value))
-    raise ValueFault(
+    raise ValueFaultError(
         "InvalidValue", f"{kind.__name__} is no Convex value. Convert it to one before it is returned or stored."
     )
 
@@ -131,15 +131,15 @@ def base64(data: bytes) -> str:
 
 
 def check_text(text: str) -> None:
-    """Raise `ValueFault` if a string holds a lone surrogate. Free for ASCII."""
+    """Raise `ValueFaultError` if a string holds a lone surrogate. Free for ASCII."""
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise ValueFault(
+            raise ValueFaultError(
                 "InvalidValue",
-                f"the string has a lone surrogate ({text[error.start]!r} at character {error.start}), which is no Unicode character. "
-                "Decode the text with errors='replace', or pass it as bytes.",
+                f"the string has a lone surrogate ({text[error.start]!r} at character {error.start}), which is no "
+                "Unicode character. Decode the text with errors='replace', or pass it as bytes.",
             ) from None
 
 
@@ -159,20 +159,21 @@ def _encode_object(value: dict[str, Value]) -> dict[str, Any]:
         encoded = {}
         for name, item in value.items():
             if type(name) is not str:
-                raise ValueFault("InvalidValue", f"the field name {name!r} is no string.")
+                raise ValueFaultError("InvalidValue", f"the field name {name!r} is no string.")
             encoded[name] = encode(item)
         return encoded
-    except ValueFault as fault:
+    except ValueFaultError as fault:
         fault.inside_field(name)
         raise
 
 
 def _encode_array(value: list[Value]) -> list[Any]:
-    encoded: list[Any] = []
+    encoded = value.copy()
+    position = 0
     try:
-        for item in value:
-            encoded.append(encode(item))
+        for position, item in enumerate(value):
+            encoded[position] = encode(item)
         return encoded
-    except ValueFault as fault:
-        fault.inside_element(len(encoded))
+    except ValueFaultError as fault:
+        fault.inside_element(position)
         raise

@@ -2,16 +2,16 @@
 
 Whose fault it is decides what happens next; the families are never mixed.
 
-| class | family | what happens | HTTP | socket close |
-|---|---|---|---|---|
-| `ConcaveError` | | base, never raised itself | | |
-| `├ DeveloperError` | developer | the function fails, its result says so; never retried | 200 result, else 400 | a result, else 1011 |
-| `│ └ ConvexError` | developer | raised by user code; `data` reaches the client | 200 result, else 400 | a result, else 1011 |
-| `├ ClientError` | client | the request is refused; sending it again is pointless | 400, 401, 403, 404 ... | 1011 |
-| `├ ConflictError` | conflict | the transaction runs again; after the last retry the client backs off | 503 | 1013 |
-| `├ OverloadError` | overload | the client backs off and sends again | 503, 429 | 1013 |
-| `├ EngineError` | engine | our bug or a broken part: details to the log, an apology to the client | 500 | 1011 |
-| `└ ConfigurationError` | configuration | the server cannot start or push: printed plainly, exit status 1 | 500 | 1011 |
+| class, family | what happens | HTTP | close |
+|---|---|---|---|
+| `ConcaveError` | base, never raised itself | | |
+| `├ DeveloperError`, developer | the function fails, its result says so; never retried | a result, else 400 | 1011 |
+| `│ └ ConvexError`, developer | raised by user code; `data` reaches the client | a result, else 400 | 1011 |
+| `├ ClientError`, client | the request is refused; sending it again is pointless | 400, 401, 403, 404 ... | 1011 |
+| `├ ConflictError`, conflict | the transaction runs again; when retries are used up, the client's turn | 503 | 1013 |
+| `├ OverloadError`, overload | the client backs off and sends again | 503, 429 | 1013 |
+| `├ EngineError`, engine | our bug or a broken part: details to the log, an apology to the client | 500 | 1011 |
+| `└ ConfigurationError`, configuration | no start, no push: printed plainly, exit status 1 | 500 | 1011 |
 
 A `DeveloperError` inside a function is no HTTP error: it is a result with `status: "error"`. Only where there is no
 function to blame (a path that cannot be one, say) does it reach HTTP, as 400.
@@ -28,7 +28,7 @@ from enum import Enum
 from typing import ClassVar, Final
 
 from concave.values import encoding
-from concave.values.faults import ValueFault
+from concave.values.faults import ValueFaultError
 from concave.values.types import Value
 
 MESSAGE_BYTES_MAX: Final = 64 * 1024
@@ -111,7 +111,7 @@ class ConvexError(DeveloperError):
             return self.data
         try:
             return encoding.encode_json(self.data).decode()
-        except ValueFault:
+        except ValueFaultError:
             return repr(self.data)
 
     def __repr__(self) -> str:
@@ -166,7 +166,7 @@ class ConfigurationError(ConcaveError):
         super().__init__(code, message)
 
 
-def error_at(fault: ValueFault, where: str) -> DeveloperError:
+def error_at(fault: ValueFaultError, where: str) -> DeveloperError:
     """The error for a fault that a walk found. `where` names the whole value, such as `Arguments` or `Result`."""
     place = f"{where} at path {fault.path}" if fault.path else where
     return DeveloperError(fault.code, f"{place}: {fault.text}")

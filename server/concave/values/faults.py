@@ -1,14 +1,14 @@
 """How the walks over values (decoding, normalizing, checking) report what is wrong and where.
 
-A walk raises `ValueFault` at the offending place; each container on the way out adds its step, so that a path costs
-nothing as long as nothing is wrong. The walk's entry point turns the fault into a `DeveloperError`
+A walk raises `ValueFaultError` at the offending place; each container on the way out adds its step, so that a path
+costs nothing as long as nothing is wrong. The walk's entry point turns the fault into a `DeveloperError`
 (`errors.error_at`).
 """
 
 from __future__ import annotations
 
 
-class ValueFault(Exception):
+class ValueFaultError(Exception):
     """Something is wrong at one place within a value. Never leaves the package."""
 
     def __init__(self, code: str, text: str) -> None:

@@ -18,7 +18,7 @@ from concave.values.types import UNSET, Unset, Value
 SYSTEM_FIELDS: Final = frozenset({"_id", "_creationTime"})
 """The only top-level fields of a document that may start with `_`."""
 
-_FIELD_NAME: Final = re.compile(r"(?!\$)[\x20-\x7e]{0,%d}" % DEFAULT_LIMITS.field_name_bytes_max)
+_FIELD_NAME: Final = re.compile(rf"(?!\$)[\x20-\x7e]{{0,{DEFAULT_LIMITS.field_name_bytes_max}}}")
 _IDENTIFIER: Final = re.compile(r"_*[A-Za-z][A-Za-z0-9_]*|_+[0-9][A-Za-z0-9_]*")
 
 # Field names seen and found good. Programs use few names again and again, so a set look-up replaces the pattern.
@@ -68,13 +68,13 @@ def check_identifier(name: str, *, what: str, code: str = "InvalidIdentifier") -
     if not is_identifier(name):
         raise DeveloperError(
             code,
-            f"{name!r} is no valid {what}: use 1 to {DEFAULT_LIMITS.identifier_chars_max} letters, digits and underscores, "
-            "beginning with a letter or an underscore, and not underscores only.",
+            f"{name!r} is no valid {what}: use 1 to {DEFAULT_LIMITS.identifier_chars_max} letters, digits and "
+            "underscores, beginning with a letter or an underscore, and not underscores only.",
         )
 
 
 def split_path(path: str) -> tuple[str, ...]:
-    """The segments of a field path; leading and trailing dots are ignored. Raises `DeveloperError` (`InvalidFieldPath`)."""
+    """The segments of a field path; dots at its ends are ignored. Raises `DeveloperError` (`InvalidFieldPath`)."""
     segments = tuple(path.strip(".").split("."))
     for segment in segments:
         if not is_identifier(segment):

@@ -30,8 +30,8 @@ _RANKS: Final[dict[type, int]] = {
 }
 
 
-def compare(a: Value | Unset, b: Value | Unset) -> int:
-    """-1, 0 or 1: whether `a` sorts before, with or after `b`. Raises `TypeError` for what is no value."""
+def compare(a: Value, b: Value) -> int:
+    """-1, 0 or 1: whether `a` sorts before, with or after `b`; `UNSET` is allowed. `TypeError` for what is no value."""
     rank_a = _rank(a)
     rank_b = _rank(b)
     if rank_a != rank_b:
@@ -48,7 +48,7 @@ def compare(a: Value | Unset, b: Value | Unset) -> int:
     return -1 if a < b else 1
 
 
-def values_equal(a: Value | Unset, b: Value | Unset) -> bool:
+def values_equal(a: Value, b: Value) -> bool:
     """Whether two values are the same one: no numeric tower, -0.0 is not 0.0, a NaN equals one of the same bits."""
     kind = type(a)
     if kind is not type(b):
@@ -71,7 +71,7 @@ def values_equal(a: Value | Unset, b: Value | Unset) -> bool:
     return compare(a, b) == 0
 
 
-def _rank(value: Value | Unset) -> int:
+def _rank(value: Value) -> int:
     rank = _RANKS.get(type(value))
     if rank is None:
         raise TypeError(f"{type(value).__name__} is no Convex value; normalize it first")

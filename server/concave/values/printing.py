@@ -10,9 +10,9 @@ from concave.values.encoding import base64
 from concave.values.types import Int64, Unset, Value
 
 
-def describe(value: Value | Unset) -> str:
-    """`null`, `5` (Int64), `5.0`, `NaN`, `inf`, `true`, `"text"`, `b"B64"`, `[a, b]`, `{name: value}` with sorted names,
-    `undefined`. What is no value is printed as Python would."""
+def describe(value: Value) -> str:
+    """`null`, `5` (Int64), `5.0`, `NaN`, `inf`, `true`, `"text"`, `b"B64"`, `[a, b]`, `{name: value}` with sorted
+    names, `undefined` for `UNSET`. What is no value is printed as Python would."""
     kind = type(value)
     if value is None:
         return "null"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from concave.values.errors import DeveloperError, error_at
-from concave.values.faults import ValueFault
+from concave.values.faults import ValueFaultError
 from concave.values.limits import DEFAULT_LIMITS
 from concave.values.names import KNOWN_FIELD_NAMES, SYSTEM_FIELDS, field_name_problem
 from concave.values.types import Document, Value
@@ -45,11 +45,14 @@ def size(value: Value) -> int:
 
 def check_value(value: Value, *, where: str = "Value") -> None:
     """Raise `DeveloperError` if `value` breaks a limit that holds for every value: fields, elements, names, 64 levels
-    of nesting, 32 MiB. Codes `TooManyFieldsError`, `ArrayTooLong`, `InvalidFieldName`, `TooNestedError`, `ValueTooLargeError`."""
+    of nesting, 32 MiB.
+
+    Codes `TooManyFieldsError`, `ArrayTooLong`, `InvalidFieldName`, `TooNestedError`, `ValueTooLargeError`.
+    """
     try:
         _check(value, DEFAULT_LIMITS.value_nesting_max, _value_too_nested)
         check_total(value)
-    except ValueFault as fault:
+    except ValueFaultError as fault:
         raise error_at(fault, where) from None
 
 
@@ -62,12 +65,13 @@ def check_document(document: Document, *, where: str = "Document") -> None:
     try:
         for name in document:
             if name[:1] == "_" and name not in SYSTEM_FIELDS:
-                raise ValueFault(
+                raise ValueFaultError(
                     "InvalidFieldName",
-                    f"field name {name!r} starts with an underscore, which is reserved at the top level of a document. Rename the field.",
+                    f"field name {name!r} starts with an underscore, which is reserved at the top level of a document. "
+                    "Rename the field.",
                 )
         _check(document, DEFAULT_LIMITS.document_nesting_max, _document_too_nested)
-    except ValueFault as fault:
+    except ValueFaultError as fault:
         raise error_at(fault, where) from None
     total = size(document)
     if total > DEFAULT_LIMITS.document_bytes_max:
@@ -79,9 +83,9 @@ def check_document(document: Document, *, where: str = "Document") -> None:
 
 
 def check_array_length(count: int) -> None:
-    """Raise `ValueFault` if an array of `count` elements is too long."""
+    """Raise `ValueFaultError` if an array of `count` elements is too long."""
     if count > DEFAULT_LIMITS.array_elements_max:
-        raise ValueFault(
+        raise ValueFaultError(
             "ArrayTooLong",
             f"the array has {count} elements, the most is {DEFAULT_LIMITS.array_elements_max}. "
             "Keep the elements in documents of a table of their own.",
@@ -89,73 +93,78 @@ def check_array_length(count: int) -> None:
 
 
 def check_field_count(count: int) -> None:
-    """Raise `ValueFault` if an object of `count` fields has too many."""
+    """Raise `ValueFaultError` if an object of `count` fields has too many."""
     if count > DEFAULT_LIMITS.object_fields_max:
-        raise ValueFault(
+        raise ValueFaultError(
             "TooManyFieldsError",
             f"the object has {count} fields, the most is {DEFAULT_LIMITS.object_fields_max}. "
             "Keep the entries in an array, or in documents of a table of their own.",
         )
 
 
+def check_names(value: dict[str, Value]) -> None:
+    """Raise `ValueFaultError` if a key of an object may not be one. One set operation when all are known."""
+    if not KNOWN_FIELD_NAMES.issuperset(value):
+        for name in value:
+            problem = field_name_problem(name)
+            if problem is not None:
+                raise ValueFaultError("InvalidFieldName", problem)
+
+
 def check_total(value: Value) -> None:
-    """Raise `ValueFault` if a value is larger than any value may be."""
+    """Raise `ValueFaultError` if a value is larger than any value may be."""
     total = size(value)
     if total > DEFAULT_LIMITS.value_bytes_max:
-        raise ValueFault(
+        raise ValueFaultError(
             "ValueTooLargeError",
-            f"the value is too large ({total} bytes; the most is {DEFAULT_LIMITS.value_bytes_max}). Pass it in parts, or as a file.",
+            f"the value is too large ({total} bytes; the most is {DEFAULT_LIMITS.value_bytes_max}). "
+            "Pass it in parts, or as a file.",
         )
 
 
-def too_nested() -> ValueFault:
+def too_nested() -> ValueFaultError:
     """The fault of a container below the deepest permitted level."""
     return _value_too_nested()
 
 
-def _value_too_nested() -> ValueFault:
-    return ValueFault(
+def _value_too_nested() -> ValueFaultError:
+    return ValueFaultError(
         "TooNestedError",
         f"arrays and objects are nested more than {DEFAULT_LIMITS.value_nesting_max} levels deep. Flatten the value.",
     )
 
 
-def _document_too_nested() -> ValueFault:
-    return ValueFault(
+def _document_too_nested() -> ValueFaultError:
+    return ValueFaultError(
         "InvalidDocumentError",
-        f"arrays and objects are nested more than {DEFAULT_LIMITS.document_nesting_max} levels deep, the document being the first. "
-        "Flatten it, or keep the inner parts in documents of a table of their own.",
+        f"arrays and objects are nested more than {DEFAULT_LIMITS.document_nesting_max} levels deep, the document "
+        "being the first. Flatten it, or keep the inner parts in documents of a table of their own.",
     )
 
 
-def _check(value: Value, room: int, nested: Callable[[], ValueFault]) -> None:
+def _check(value: Value, room: int, nested: Callable[[], ValueFaultError]) -> None:
+    """Raise for what is wrong with the shape of `value`, which may have `room` levels of nesting."""
     kind = type(value)
     if kind is dict:
         if room == 0:
             raise nested()
         check_field_count(len(value))
-        if not KNOWN_FIELD_NAMES.issuperset(value):
-            for name in value:
-                problem = field_name_problem(name)
-                if problem is not None:
-                    raise ValueFault("InvalidFieldName", problem)
-        name = None
-        try:
-            for name, item in value.items():
-                if type(item) is dict or type(item) is list:
+        check_names(value)
+        for name, item in value.items():
+            if type(item) is dict or type(item) is list:
+                try:
                     _check(item, room - 1, nested)
-        except ValueFault as fault:
-            fault.inside_field(name)
-            raise
+                except ValueFaultError as fault:
+                    fault.inside_field(name)
+                    raise
     elif kind is list:
         if room == 0:
             raise nested()
         check_array_length(len(value))
-        position = 0
-        try:
-            for position, item in enumerate(value):
-                if type(item) is dict or type(item) is list:
+        for position, item in enumerate(value):
+            if type(item) is dict or type(item) is list:
+                try:
                     _check(item, room - 1, nested)
-        except ValueFault as fault:
-            fault.inside_element(position)
-            raise
+                except ValueFaultError as fault:
+                    fault.inside_element(position)
+                    raise

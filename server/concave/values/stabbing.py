@@ -1,13 +1,13 @@
 """Which ranges does a key lie in? A tree of ranges, and the compact sets of owners that go with it.
 
 The tree is a treap (a search tree by `(low, high)`, a heap by priority) whose nodes also know the largest `high` below
-them. A stab descends only where that lies above the key: it visits the paths from the root to the hits and nothing else.
-n ranges, k hits: O(log n + k log(n/k)).
+them. A stab descends only where that lies above the key: it visits the paths from the root to the hits and one path
+besides. n ranges, k hits: O(log n + k log(n/k)).
 
 Why a treap: ranges come and go with every refresh of a live query, so the structure must change cheaply in place.
-`sortedcontainers` keeps lists sorted but cannot carry the largest `high`; centred interval trees and priority search trees
-reach O(log n + k), but rebalance by rebuilding. Priorities come from a counter that is scrambled (splitmix64), not from a
-generator: runs repeat exactly, and no client can choose keys that unbalance the tree.
+`sortedcontainers` keeps lists sorted but cannot carry the largest `high`; centred interval trees and priority search
+trees reach O(log n + k), but rebalance by rebuilding. Priorities come from a counter that is scrambled (splitmix64),
+not from a generator: runs repeat exactly, and no client can choose keys that unbalance the tree.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ class RangeTree(Generic[T]):
     def __init__(self) -> None:
         self._root: _Node[T] | None = None
 
-    def __bool__(self) -> bool:
+    @property
+    def has_ranges(self) -> bool:
         return self._root is not None
 
     def add(self, low: bytes, high: bytes, owner: T) -> bool:
