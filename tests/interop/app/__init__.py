@@ -1,0 +1,1 @@
+"""The application that the official clients talk to in these tests."""
