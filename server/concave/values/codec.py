@@ -15,7 +15,7 @@ import orjson
 
 from concave.values import encoding
 from concave.values.coercion import normalize
-from concave.values.encoding import Shape, base64, shape
+from concave.values.encoding import PLAIN, base64, shape
 from concave.values.errors import ClientError, DeveloperError, error_at
 from concave.values.faults import ValueFaultError
 from concave.values.limits import DEFAULT_LIMITS
@@ -112,7 +112,7 @@ def to_format(value: Value, format: str) -> Any:
     try:
         if canonical == ENCODED:
             return encoding.encode(value)
-        return value if shape((value,)) is Shape.PLAIN else _FORMATTERS[canonical](value)
+        return value if shape((value,)) == PLAIN else _FORMATTERS[canonical](value)
     except ValueFaultError as fault:
         raise error_at(fault, "Value") from None
 

@@ -67,6 +67,9 @@ def _normalize_object(value: dict[Any, Any], room: int) -> dict[str, Value]:
     name = ""
     try:
         for name, item in value.items():
+            if type(name) is not str:
+                # A member of a string enumeration equals its text, so the set of known names let it pass.
+                return _normalize_object(_normalize_names(value), room)
             kind = type(item)
             if kind is str:
                 if item.isascii():
@@ -175,6 +178,8 @@ _ADVICE: Final = {
     "Enum": "Pass its `.value`.",
     "ObjectId": "Pass `str(...)`.",
     "complex": "Pass its parts in an array.",
+    "ndarray": "Pass `.tolist()`.",
+    "generic": "Pass `.item()`.",
 }
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import binascii
 import struct
 from collections.abc import Iterable
-from enum import IntEnum
 from typing import Any, Final
 
 import orjson
@@ -32,14 +31,12 @@ _OPTIONS: Final = (
 )
 
 
-class Shape(IntEnum):
-    """How far a value is from what orjson writes by itself."""
-
-    PLAIN = 0
-    WRAPPED = 1
-    """Holds Int64 or Bytes: orjson calls `_wrap` for them."""
-    SPECIAL = 2
-    """Holds what orjson would write wrongly or not at all: convert first."""
+# How far a value is from what orjson writes by itself. Plain numbers: reading an enumeration's members is slow.
+PLAIN: Final = 0
+WRAPPED: Final = 1
+"""Holds Int64 or Bytes: orjson calls `_wrap` for them."""
+SPECIAL: Final = 2
+"""Holds what orjson would write wrongly or not at all: convert first."""
 
 
 def encode_json(value: Value) -> bytes:
@@ -47,7 +44,7 @@ def encode_json(value: Value) -> bytes:
 
     A plain `int` is written as the Float64 it stands for. What is no value raises `ValueFaultError`.
     """
-    if shape((value,)) is not Shape.SPECIAL:
+    if shape((value,)) != SPECIAL:
         try:
             return orjson.dumps(value, _wrap, _OPTIONS)
         except TypeError:
@@ -81,9 +78,9 @@ def encode(value: Value) -> Any:
     )
 
 
-def shape(values: Iterable[Value]) -> Shape:
+def shape(values: Iterable[Value]) -> int:
     """The farthest shape among `values` and everything within them. Stops at the first `SPECIAL`."""
-    found = Shape.PLAIN
+    found = PLAIN
     for value in values:
         kind = type(value)
         if kind is str:
@@ -92,7 +89,7 @@ def shape(values: Iterable[Value]) -> Shape:
             # Only ordinary numbers pass: a comparison with NaN is false, and zero needs its sign looked at.
             if 0.0 < value <= _FLOAT_MAX or -_FLOAT_MAX <= value < 0.0 or (value == 0.0 and str(value) == "0.0"):
                 continue
-            return Shape.SPECIAL
+            return SPECIAL
         if value is None or kind is bool:
             continue
         if kind is dict:
@@ -100,13 +97,13 @@ def shape(values: Iterable[Value]) -> Shape:
         elif kind is list:
             inner = shape(value)
         elif kind is Int64 or kind is bytes:
-            inner = Shape.WRAPPED
+            inner = WRAPPED
         else:
-            return Shape.SPECIAL
-        if inner is not Shape.PLAIN:
-            if inner is Shape.SPECIAL:
-                return Shape.SPECIAL
-            found = Shape.WRAPPED
+            return SPECIAL
+        if inner:
+            if inner == SPECIAL:
+                return SPECIAL
+            found = WRAPPED
     return found
 
 

@@ -224,7 +224,11 @@ def not_found(code: str, message: str) -> ClientError:
 
 
 def is_function_failure(exception: BaseException) -> bool:
-    """Whether an exception that came out of user code becomes the function's result, rather than being raised on."""
+    """Whether an exception that came out of user code becomes the function's result, rather than being raised on.
+
+    Every exception that is no `ConcaveError` counts as the function's own: what a driver or the network raises beneath
+    a database call must have been turned into an `OverloadError` or `EngineError` before it gets here.
+    """
     if isinstance(exception, ConcaveError):
         return exception.family is Family.DEVELOPER
     return isinstance(exception, Exception)

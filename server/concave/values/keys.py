@@ -188,7 +188,9 @@ def _unescape(data: bytes, position: int) -> tuple[bytes, int]:
     """
     start = position
     while True:
-        zero = data.index(b"\x00", position)
+        zero = data.find(b"\x00", position)
+        if zero < 0:
+            raise IndexError("a string without end")
         if data[zero + 1 : zero + 2] != b"\xff" or zero + 2 == len(data):
             return data[start:zero].replace(b"\x00\xff", b"\x00"), zero + 1
         position = zero + 2

@@ -72,6 +72,7 @@ class RangeTree(Generic[T]):
 
     @property
     def has_ranges(self) -> bool:
+        """Whether any range is held."""
         return self._root is not None
 
     def add(self, low: bytes, high: bytes, owner: T) -> bool:
