@@ -5,8 +5,7 @@ Nothing stops at the first problem. Codes are upstream's where upstream has the 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final, TypeAlias, TypeVar
@@ -18,21 +17,31 @@ from concave.schema.definition import (
     TableDefinition,
     VectorIndexDefinition,
 )
-from concave.schema.natural import can_be_vector, can_contain
-from concave.schema.validators import (
-    ArrayValidator,
+from concave.schema.kinds import (
     DocValidator,
     IdValidator,
-    LiteralValidator,
     ObjectValidator,
-    RecordValidator,
     ScalarValidator,
     UnionValidator,
     Validator,
 )
+from concave.schema.natural import can_be_vector, can_contain
+from concave.schema.validator_rules import IDENTIFIER_MEND, ValidatorProblem, validator_problems, walk
 from concave.values.errors import DeveloperError
 from concave.values.limits import Limits
 from concave.values.names import is_identifier, is_system_name, split_path
+
+__all__ = [
+    "BY_CREATION_TIME",
+    "BY_ID",
+    "ID_TABLES_OF_SYSTEM",
+    "Problem",
+    "ValidatorProblem",
+    "near",
+    "schema_problems",
+    "validator_problems",
+    "walk",
+]
 
 BY_ID: Final = "by_id"
 BY_CREATION_TIME: Final = "by_creation_time"
@@ -43,10 +52,6 @@ VECTOR_DIMENSIONS_MIN: Final = 2
 VECTOR_DIMENSIONS_MAX: Final = 4096
 MONGO_INDEXES_MAX: Final = 64
 """Indexes of one collection, the one on `_id` included (8.4)."""
-
-_IDENTIFIER_MEND: Final = (
-    "Use 1 to 64 letters, digits and underscores, beginning with a letter or an underscore, and not underscores only."
-)
 
 AnyIndex: TypeAlias = IndexDefinition | SearchIndexDefinition | VectorIndexDefinition
 _I = TypeVar("_I", IndexDefinition, SearchIndexDefinition, VectorIndexDefinition)
@@ -66,67 +71,6 @@ class Problem:
     def __str__(self) -> str:
         where = f"table `{self.table}`" + (f", index `{self.index}`" if self.index is not None else "")
         return f"{self.location}: {where}: {self.message}. {self.mend} [{self.code}]"
-
-
-@dataclass(frozen=True, slots=True)
-class ValidatorProblem:
-    """One thing in a validator that can be built but not pushed. `path` leads to it, empty at the root."""
-
-    code: str
-    path: str
-    message: str
-    mend: str
-
-
-def validator_problems(validator: Validator) -> list[ValidatorProblem]:
-    """What 4.1 refuses at push, in table documents as well as in functions' `args` and `returns`."""
-    problems = []
-    for path, child in walk(validator):
-        match child:
-            case RecordValidator(keys=keys) if not _are_record_keys(keys):
-                problems.append(
-                    ValidatorProblem(
-                        "InvalidRecordType",
-                        path,
-                        f"the keys of a record cannot be {keys.describe()}",
-                        "Keys may be v.string(), v.id(...) or a union of those; for fixed names use v.object(...).",
-                    )
-                )
-            case LiteralValidator(value=float(number)) if not math.isfinite(number):
-                problems.append(
-                    ValidatorProblem(
-                        "UnsupportedFloatLiteral",
-                        path,
-                        f"{number!r} cannot be a literal",
-                        "Use v.number().",
-                    )
-                )
-            case ObjectValidator(fields=fields):
-                problems += [
-                    ValidatorProblem(
-                        "InvalidIdentifier", path, f"{name!r} is no valid field name for v.object", _IDENTIFIER_MEND
-                    )
-                    for name in fields
-                    if not is_identifier(name)
-                ]
-    return problems
-
-
-def walk(validator: Validator, path: str = "") -> Iterator[tuple[str, Validator]]:
-    """The validator and all validators inside it, each with the path that leads to it, outermost first."""
-    yield path, validator
-    match validator:
-        case ArrayValidator(element=element):
-            yield from walk(element, f"{path}[]")
-        case ObjectValidator(fields=fields):
-            for name, field in fields.items():
-                yield from walk(field, f"{path}.{name}")
-        case RecordValidator(keys=keys, values=values):
-            yield from walk(keys, f"{path}.keys()")
-            yield from walk(values, f"{path}.values()")
-        case UnionValidator(members=members):
-            for member in members:
-                yield from walk(member, path)
 
 
 def schema_problems(tables: Mapping[str, TableDefinition], *, schema_validation: bool, limits: Limits) -> list[Problem]:
@@ -206,7 +150,7 @@ class _TableRules:
                 "TableNameReserved", "names that start with `_` belong to the system", "Rename the table's variable."
             )
         elif not is_identifier(self.name):
-            self._add("InvalidTableName", f"{self.name!r} is no valid table name", _IDENTIFIER_MEND)
+            self._add("InvalidTableName", f"{self.name!r} is no valid table name", IDENTIFIER_MEND)
 
     def _document(self) -> None:
         if not _is_document_type(self.document):
@@ -266,7 +210,7 @@ class _TableRules:
                     index,
                 )
             elif not is_identifier(index.name):
-                self._add("InvalidIndexName", f"{index.name!r} is no valid index name", _IDENTIFIER_MEND, index)
+                self._add("InvalidIndexName", f"{index.name!r} is no valid index name", IDENTIFIER_MEND, index)
             first = seen.setdefault(index.name, index)
             if first is not index:
                 self._add(
@@ -403,16 +347,6 @@ class _TableRules:
 
     def _has_traits(self) -> bool:
         return self.table.is_workspace_scoped or self.table.has_soft_deletes or self.table.has_timestamps
-
-
-def _are_record_keys(keys: Validator) -> bool:
-    match keys:
-        case ScalarValidator(scalar="string") | IdValidator():
-            return True
-        case UnionValidator(members=members):
-            return bool(members) and all(map(_are_record_keys, members))
-        case _:
-            return False
 
 
 def _is_document_type(document: Validator) -> bool:
