@@ -68,7 +68,7 @@ def is_pydantic_model(annotation: object) -> TypeGuard[type[PydanticModel]]:
 
 
 def resolve_hints(handler: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of a function with names resolved in its module. Raises `UnsupportedAnnotation` for unknown ones."""
+    """The annotations of a function with names resolved in its module. Raises `UnsupportedAnnotation`."""
     try:
         return typing.get_type_hints(handler, include_extras=True)
     except NameError as error:
@@ -127,8 +127,8 @@ def validator_of(annotation: Any) -> Validator:
     if isinstance(annotation, typing.NewType):
         return validator_of(annotation.__supertype__)
     raise UnsupportedAnnotation(
-        f"{_named(annotation)} is no type of a Convex value; use str, float, bool, bytes, Int64, None, Id[...], list[...], "
-        "dict[str, ...], Literal[...], a pydantic model or a validator, or declare args={...}"
+        f"{_named(annotation)} is no type of a Convex value; use str, float, bool, bytes, Int64, None, Id[...], "
+        "list[...], dict[str, ...], Literal[...], a pydantic model or a validator, or declare args={...}"
     )
 
 

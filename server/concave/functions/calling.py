@@ -1,8 +1,8 @@
 """How a function's handler is called with its arguments, decided once when the app is loaded.
 
 Mostly that is `handler(ctx, **args)` and nothing else. Annotations may ask for more: a parameter annotated with a
-pydantic model receives an instance, one annotated `int` an int. A parameter without a default whose argument is optional
-receives `UNSET` when the argument is missing.
+pydantic model receives an instance, one annotated `int` an int. A parameter without a default whose argument is
+optional receives `UNSET` when the argument is missing.
 """
 
 from __future__ import annotations

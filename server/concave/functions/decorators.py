@@ -39,6 +39,7 @@ class FunctionReference(Generic[P, R]):
         name: str | None,
     ) -> None:
         functools.update_wrapper(self, handler)
+        self.__name__: str = getattr(handler, "__name__", type(handler).__name__)
         self.handler = handler
         self.kind: FunctionKind = kind
         self.visibility: Visibility = visibility
@@ -60,7 +61,7 @@ class FunctionReference(Generic[P, R]):
         if self._path is None:
             raise DeveloperError(
                 "UnregisteredFunction",
-                f"the {self.kind} `{self.__qualname__}` ({self.file}:{self.line}) is not among the app's functions: "
+                f"the {self.kind} `{self.__name__}` ({self.file}:{self.line}) is not among the app's functions: "
                 "define it at the top level of a module whose name does not start with `_`",
             )
         return self._path
@@ -70,7 +71,7 @@ class FunctionReference(Generic[P, R]):
         self._path = path
 
     def __repr__(self) -> str:
-        return f"<{self.visibility} {self.kind} {self._path or self.__qualname__}>"
+        return f"<{self.visibility} {self.kind} {self._path or self.__name__}>"
 
 
 class FunctionDecorator:
@@ -116,7 +117,7 @@ class FunctionDecorator:
         def decorate(function: Callable[P, R]) -> FunctionReference[P, R]:
             if isinstance(function, FunctionReference):
                 raise DeveloperError(
-                    "InvalidDefinition", f"{written}: `{function.__qualname__}` is a {function.kind} already"
+                    "InvalidDefinition", f"{written}: `{function.__name__}` is a {function.kind} already"
                 )
             if not callable(function):
                 raise DeveloperError(

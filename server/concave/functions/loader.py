@@ -21,8 +21,9 @@ from concave.functions.modules import AppPackage, ModuleSource, find_sources
 from concave.functions.registry import Registry
 from concave.functions.specs import FunctionSpec, InvalidFunction, build_spec
 from concave.schema.definition import AppOptions, TableDefinition
-from concave.schema.rules import ID_TABLES_OF_SYSTEM, near, validator_problems, walk
+from concave.schema.rules import ID_TABLES_OF_SYSTEM, near
 from concave.schema.schema import Schema, SchemaDefinitionError
+from concave.schema.validator_rules import validator_problems, walk
 from concave.schema.validators import DocValidator, IdValidator
 from concave.values.errors import ConcaveError
 
@@ -58,7 +59,7 @@ class _Findings:
 
 
 def load_app(directory: str | Path) -> LoadedApp:
-    """Import the directory as a package and make an app of what it defines. Raises `LoadError`. Blocks while importing."""
+    """Import the directory as a package and make an app of what it defines. Blocks meanwhile. Raises `LoadError`."""
     root = Path(directory).resolve()
     places = Places(root)
     if not root.is_dir():

@@ -20,12 +20,10 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, Final, Literal, TextIO
 
+from concave.values.limits import DEFAULT_LIMITS, Limits
+
 Level = Literal["DEBUG", "INFO", "LOG", "WARN", "ERROR"]
 
-LINES_MAX: Final = 256
-"""Lines per execution, nested calls included; when more come, the last one says so instead."""
-
-LINE_CHARACTERS_MAX: Final = 32_768
 TRUNCATION_MARK: Final = " (truncated due to length)"
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f'\\]")
@@ -33,25 +31,29 @@ _ESCAPES = {"'": "\\'", "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b
 
 
 class LogLines:
-    """The log lines of one execution, in order. Bounded; see `LINES_MAX`."""
+    """The log lines of one execution, nested calls included, in order.
 
-    __slots__ = ("_overflown", "_partial", "lines")
+    Bounded by `log_lines_max` (when more come, the last line says so instead) and `log_line_chars_max`.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_characters_max", "_lines_max", "_overflown", "_partial", "lines")
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.lines: list[str] = []
+        self._lines_max = limits.log_lines_max
+        self._characters_max = limits.log_line_chars_max
         self._partial = ""
         self._overflown = False
 
     def add(self, level: Level, text: str) -> None:
-        if self._overflown:
-            return
-        if len(self.lines) >= LINES_MAX:
-            self._overflown = True
-            self.lines[-1] = f"[ERROR] Log overflow (maximum {LINES_MAX}). Remaining log lines omitted."
-            return
-        if len(text) > LINE_CHARACTERS_MAX:
-            text = text[:LINE_CHARACTERS_MAX] + TRUNCATION_MARK
-        self.lines.append(f"[{level}] {text}")
+        if len(text) > self._characters_max:
+            text = text[: self._characters_max] + TRUNCATION_MARK
+        self._append(f"[{level}] {text}")
+
+    def extend(self, lines: Iterable[str]) -> None:
+        """Add the finished lines of another execution."""
+        for line in lines:
+            self._append(line)
 
     def write(self, text: str) -> None:
         """Text written to standard output: a line is added whenever one is complete."""
@@ -59,14 +61,21 @@ class LogLines:
         for line in complete:
             self.add("LOG", line)
         # Bounded, because a function may write for ever without ending its line.
-        self._partial = rest[: LINE_CHARACTERS_MAX + 1]
+        self._partial = rest[: self._characters_max + 1]
 
-    def finish(self) -> tuple[str, ...]:
+    def finish(self) -> list[str]:
         """All lines, a last incomplete one included."""
         if self._partial:
             self.add("LOG", self._partial)
             self._partial = ""
-        return tuple(self.lines)
+        return self.lines
+
+    def _append(self, line: str) -> None:
+        if len(self.lines) < self._lines_max:
+            self.lines.append(line)
+        elif not self._overflown:
+            self._overflown = True
+            self.lines[-1] = f"[ERROR] Log overflow (maximum {self._lines_max}). Remaining log lines omitted."
 
 
 current_log: ContextVar[LogLines | None] = ContextVar("concave_current_log", default=None)

@@ -5,10 +5,10 @@ Each load gets a package of its own in `sys.modules`, named after the directory 
 
 * a reload starts clean, while functions of the version before keep the modules they were made from;
 * a user's `http.py` or `logging.py` hides nothing, because nothing of the app is importable by an absolute name,
-  except by the app itself: `import schema.messaging.messages` inside the app is compiled as an import of its own package.
+  except by the app itself: there `import schema.messaging.messages` is compiled as an import of its own package.
 
-Sources are compiled on each load and never taken from `__pycache__`: its files are matched by size and whole seconds, and
-two saves within a second are what a hot reload sees.
+Sources are compiled on each load and never taken from `__pycache__`: its files are matched by size and whole seconds,
+and two saves within a second are what a hot reload sees.
 """
 
 from __future__ import annotations
