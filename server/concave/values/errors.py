@@ -242,13 +242,11 @@ def function_error_text(exception: BaseException, *, traceback_lines: Iterable[s
     * other engine errors inside the function: `Uncaught Error: ...`
     * any other exception: `Uncaught <Class>: ...`
 
-    `traceback_lines` are appended one a line. The whole is cut at `MESSAGE_BYTES_MAX`.
+    `traceback_lines` are appended one a line. The whole is cut at `MESSAGE_BYTES_MAX`; lone surrogates, which JSON
+    cannot carry, become question marks.
     """
     lines = [_headline(exception), *(line.rstrip("\n") for line in traceback_lines)]
     text = "\n".join(lines)
-    # A character is at most four bytes, so short texts need no encoding to be measured.
-    if len(text) * 4 <= MESSAGE_BYTES_MAX:
-        return text
     return text.encode("utf-8", "replace")[:MESSAGE_BYTES_MAX].decode("utf-8", "ignore")
 
 
@@ -258,8 +256,12 @@ def _headline(exception: BaseException) -> str:
     if isinstance(exception, ConcaveError):
         prefix = _UNCAUGHT_PREFIX.get(exception.code, "Uncaught Error: ")
         return prefix + exception.client_message
-    text = str(exception)
     name = type(exception).__name__
+    try:
+        text = str(exception)
+    except Exception as failure:
+        # A user's `__str__` must not turn the function's failure into one of ours.
+        text = f"(its text cannot be had: {type(failure).__name__} in __str__)"
     return f"Uncaught {name}: {text}" if text else f"Uncaught {name}"
 
 
