@@ -30,7 +30,6 @@ from bson.max_key import MaxKey
 from bson.min_key import MinKey
 from bson.objectid import ObjectId
 from bson.regex import Regex
-from bson.timestamp import Timestamp as BsonTimestamp
 
 from concave.schema.json_schema import HIDDEN_FIELD
 from concave.schema.plan import TableLayout
@@ -71,12 +70,12 @@ def _refuse(value: Any) -> Value:
     raise ForeignTypeError(f"BSON type {type(value).__name__} is no Convex value")
 
 
+# Timestamps are missing here because every reply has some; one in a document fails where it is encoded.
 _FOREIGN_TYPES: Final = (
     ObjectId,
     datetime,
     Decimal128,
     Regex,
-    BsonTimestamp,
     MinKey,
     MaxKey,
     Code,
@@ -84,13 +83,16 @@ _FOREIGN_TYPES: Final = (
 )
 
 
-def _codec(integer: Callable[[Any], Value]) -> Codec:
+def _codec(integer: Callable[[Any], Value], refused: tuple[type, ...] = _FOREIGN_TYPES) -> Codec:
     decoders = [_As(int, integer), _As(BsonLong, integer), _As(Binary, bytes)]
-    return CodecOptions(type_registry=TypeRegistry([*decoders, *(_As(kind, _refuse) for kind in _FOREIGN_TYPES)]))
+    return CodecOptions(type_registry=TypeRegistry([*decoders, *(_As(kind, _refuse) for kind in refused)]))
 
 
 INTEGERS_ARE_INT64: Final = _codec(Int64)
 INTEGERS_ARE_FLOATS: Final = _codec(float)
+
+LOG_ENTRIES: Final = _codec(Int64, refused=())
+"""For entries of the commit log: the documents in them are as their writer held them."""
 
 
 class DocumentCodec:

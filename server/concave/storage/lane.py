@@ -19,8 +19,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from bson import _decode_all_selective
+import bson
 from bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions
+from bson.int64 import Int64 as BsonLong
 from pymongo import AsyncMongoClient
 from pymongo.errors import AutoReconnect, ConnectionFailure, NetworkTimeout, PyMongoError
 from pymongo.helpers_shared import _check_command_response
@@ -104,9 +105,18 @@ class Lane:
         await self._checkout.__aexit__(type(blame) if blame else None, blame, None)
 
 
+def document_of(body: memoryview) -> memoryview:
+    """The BSON document in a reply."""
+    return body[_BODY_OFFSET:]
+
+
 def decode(body: memoryview, codec: Codec) -> Reply:
     """The document of a reply. Raises `InvalidBSON` for what cannot be decoded, or what the codec refuses."""
-    reply: Reply = _decode_all_selective(body[_BODY_OFFSET:], codec, None)[0]
+    reply = bson.decode(document_of(body), codec)
+    cursor = reply.get("cursor")
+    if cursor is not None and cursor["id"]:
+        # The codec may have made a float of it. Rare: most replies exhaust their cursor.
+        cursor["id"] = BsonLong(bson.decode(document_of(body))["cursor"]["id"])
     return reply
 
 
@@ -118,7 +128,7 @@ class Lanes:
 
     def __init__(self, client: AsyncMongoClient[dict[str, Any]], database: str, *, limit: int = 16) -> None:
         self._client = client
-        self._database = database
+        self.database = database
         self._idle: list[Lane] = []
         self._free = asyncio.Semaphore(limit)
         self._closed = False
@@ -138,7 +148,7 @@ class Lanes:
         async with self._free:
             for attempt in range(1, READ_ATTEMPTS + 1):
                 try:
-                    body = await self._run_once(command, database or self._database, timeout_s)
+                    body = await self._run_once(command, database or self.database, timeout_s)
                     reply = decode(body, codec)
                     if reply["ok"] != 1:
                         _check_command_response(reply, None)

@@ -1,0 +1,311 @@
+"""`MongoStore`: the contract of `store.py` kept in MongoDB 6.0 or later.
+
+Reads are raw `find` commands at a cluster time; commits are in `batch_writer.py`, the change feed in `feed.py`, pushes
+in `push.py`. All of them speak through lanes (`lane.py`).
+
+* Reads go to the primary, with read concern `snapshot` at the timestamp asked for; the server waits where that is ahead
+  of what a majority has.
+* Every command has a deadline; reads are tried again on a new connection, writes only where it is known that nothing
+  happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+from bson.errors import InvalidBSON
+from bson.int64 import Int64 as BsonLong
+from pymongo import AsyncMongoClient
+from pymongo.errors import ConfigurationError as DriverConfigurationError
+from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure
+from pymongo.uri_parser import parse_uri
+
+from concave.schema.catalog import Catalog
+from concave.schema.diff import DatabaseState
+from concave.schema.plan import IndexLayout, Plan
+from concave.storage.batch_writer import BatchWriter
+from concave.storage.bson_documents import LOG_ENTRIES
+from concave.storage.commit_log import (
+    COMMITS,
+    REQUEST_KEY,
+    bson_timestamp,
+    entry_from_document,
+    from_bson_timestamp,
+    record_from_document,
+    request_key,
+)
+from concave.storage.feed import ChangeFeed
+from concave.storage.lane import PLAIN, Codec, Lanes, Reply
+from concave.storage.mongo_tables import MONGO_ID_INDEX, MongoTable, MongoTables
+from concave.storage.push import SchemaPush, read_database_state
+from concave.storage.store import (
+    FeedEvent,
+    LogEntry,
+    Order,
+    PushProgress,
+    SnapshotTooOld,
+    StoredRequest,
+    StoreError,
+    StoreUnavailable,
+    TableStats,
+)
+from concave.values.errors import ConfigurationError
+from concave.values.runtime import Runtime
+from concave.values.types import Document, Timestamp
+
+SERVER_SELECTION_MS: Final = 10_000
+WIRE_VERSION_MIN: Final = 17
+"""MongoDB 6.0."""
+
+READ_MS_MAX: Final = 15_000
+"""How long the server may work on one read; a read at a future timestamp waits within it."""
+
+_SNAPSHOT_GONE: Final = frozenset((239, 246))
+"""SnapshotTooOld, and SnapshotUnavailable: a collection or index is younger than the snapshot."""
+
+
+class MongoStore:
+    """A node's handle on a database. `uri` names the database: `mongodb://host/NAME?...`."""
+
+    def __init__(self, uri: str, *, runtime: Runtime, node: str) -> None:
+        """Connects nowhere yet. Raises `ConfigurationError` if the URI is none or names no database."""
+        try:
+            database = parse_uri(uri)["database"]
+        except (InvalidURI, DriverConfigurationError, ValueError) as error:
+            raise ConfigurationError(f"{uri!r} is no MongoDB URI: {error}") from error
+        if not database:
+            raise ConfigurationError(
+                f"the MongoDB URI {_without_password(uri)!r} names no database: write mongodb://host:port/NAME"
+            )
+        self._database: str = database
+        self._uri = uri
+        self._node = node
+        self._runtime = runtime
+        self._tables = MongoTables()
+        self._last: tuple[int, Timestamp] | None = None
+        """Number and timestamp of the newest entry that this store appended or heard of."""
+        self._client: AsyncMongoClient[dict[str, Any]] | None = None
+        self._opened: tuple[Lanes, BatchWriter] | None = None
+
+    async def start(self) -> None:
+        selection: dict[str, Any] = {}
+        if "serverselectiontimeoutms" not in self._uri.lower():
+            selection["serverSelectionTimeoutMS"] = SERVER_SELECTION_MS
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(self._uri, appname="concave", **selection)
+        try:
+            hello = await client.admin.command("hello")
+            _check_server(hello, _without_password(self._uri))
+        except (ConnectionFailure, OperationFailure, ConfigurationError) as error:
+            await client.close()
+            if isinstance(error, ConfigurationError):
+                raise
+            raise ConfigurationError(
+                f"MongoDB at {_without_password(self._uri)} cannot be used: {error}\n"
+                "Start it, correct the URI, or run `concave dev`, which brings a MongoDB of its own."
+            ) from error
+        self._client = client
+        lanes = Lanes(client, self._database)
+        self._opened = lanes, BatchWriter(client, lanes, self._database, self._runtime)
+
+    async def close(self) -> None:
+        if self._opened is not None:
+            lanes, writer = self._opened
+            await writer.close()
+            await lanes.close()
+            self._opened = None
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def push(self, plan: Plan, *, progress: PushProgress | None = None) -> Catalog:
+        catalog = await SchemaPush(self._lanes, self._runtime, plan, progress).run()
+        self._tables = MongoTables(catalog)
+        return catalog
+
+    async def database_state(self) -> DatabaseState:
+        """The database as it is, for `schema.diff`."""
+        return await read_database_state(self._lanes)
+
+    async def current_ts(self) -> Timestamp:
+        reply = await self._read(
+            {"find": COMMITS, "filter": {"_id": 0}, "limit": 1, "readConcern": {"level": "snapshot"}}, PLAIN
+        )
+        return from_bson_timestamp(reply["cursor"]["atClusterTime"])
+
+    async def last_seq(self, ts: Timestamp) -> int:
+        command = {"find": COMMITS, "filter": {}, "projection": {"_id": 1}, "sort": {"_id": -1}, "limit": 1}
+        found = (await self._read(command | _at(ts), PLAIN))["cursor"]["firstBatch"]
+        return int(found[0]["_id"]) if found else 0
+
+    async def get(self, table: str, id: str, ts: Timestamp) -> Document | None:
+        held = self._table(table)
+        if held is None:
+            return None
+        command = {"find": table, "filter": {"_id": id}, "limit": 1, "singleBatch": True, **_at(ts)}
+        try:
+            reply = await self._read(command, held.codec.options)
+        except InvalidBSON as error:
+            raise StoreError(f"{table}/{id} holds what is no Convex value: {error}") from error
+        found: list[Document] = reply["cursor"]["firstBatch"]
+        return held.codec.finish(found)[0] if found else None
+
+    async def scan(
+        self, table: str, index: IndexLayout, low: bytes, high: bytes, *, order: Order, limit: int, ts: Timestamp
+    ) -> list[Document]:
+        held = self._table(table)
+        bounds = held.bounds(index).range(low, high) if held is not None and limit > 0 else None
+        if held is None or bounds is None:
+            return []
+        direction = 1 if order == "asc" else -1
+        command: dict[str, Any] = {
+            "find": table,
+            "filter": {},
+            "hint": MONGO_ID_INDEX if index.name == "by_id" else index.name,
+            "sort": {column.mongo_field: direction for column in index.columns},
+            "limit": limit,
+            "batchSize": limit,
+            **_at(ts),
+        }
+        if bounds.min is not None:
+            command["min"] = bounds.min
+        if bounds.max is not None:
+            command["max"] = bounds.max
+        try:
+            reply = await self._read(command, held.codec.options)
+            documents: list[Document] = reply["cursor"]["firstBatch"]
+            # Open only if the server stopped at 16 MiB.
+            while reply["cursor"]["id"]:
+                more = {"getMore": reply["cursor"]["id"], "collection": table, "maxTimeMS": READ_MS_MAX}
+                reply = await self._read(more, held.codec.options)
+                documents += reply["cursor"]["nextBatch"]
+        except InvalidBSON as error:
+            raise StoreError(f"a document in {table} holds what is no Convex value: {error}") from error
+        return held.codec.finish(documents)
+
+    async def count(self, table: str, ts: Timestamp) -> int:
+        if self._table(table) is None:
+            return 0
+        pipeline: list[dict[str, Any]] = [{"$count": "n"}]
+        command = {"aggregate": table, "pipeline": pipeline, "cursor": {}, "hint": MONGO_ID_INDEX, **_at(ts)}
+        found = (await self._read(command, PLAIN))["cursor"]["firstBatch"]
+        return int(found[0]["n"]) if found else 0
+
+    async def append(self, entry: LogEntry) -> Timestamp:
+        _, writer = self._open
+        prev_ts = self._last[1] if self._last is not None and self._last[0] == entry.seq - 1 else None
+        ts = await writer.commit(entry, self._tables, prev_ts=prev_ts)
+        self._last = entry.seq, ts
+        return ts
+
+    async def read_log(self, after_seq: int, limit: int) -> list[LogEntry]:
+        """As the contract says. An entry's timestamp is exact where the entry after it knows it; else it is a later one,
+        at which the entry is visible."""
+        if limit <= 0:
+            return []
+        # One more than asked for: it knows the timestamp of the last one.
+        wanted = {"_id": {"$gt": BsonLong(after_seq)}}
+        command = {"find": COMMITS, "filter": wanted, "sort": {"_id": 1}, "limit": limit + 1}
+        reply = await self._read(command | {"readConcern": {"level": "snapshot"}, "singleBatch": True}, LOG_ENTRIES)
+        found: list[Document] = reply["cursor"]["firstBatch"]
+        latest = from_bson_timestamp(reply["cursor"]["atClusterTime"])
+        following = [*found[1:], {}]
+        entries = [
+            entry_from_document(document, self._tables, _prev_ts(next_document) or latest)
+            for document, next_document in zip(found, following, strict=True)
+        ]
+        return entries[:limit]
+
+    async def find_request(self, session_id: str, request_id: int) -> StoredRequest | None:
+        """As the contract says, with the timestamp as `read_log` gives it."""
+        key = request_key(session_id, request_id)
+        command = {"find": COMMITS, "filter": {REQUEST_KEY: key}, "projection": {"requests": 1}, "limit": 1}
+        found = await self._find_majority(command)
+        if not found:
+            return None
+        seq = found[0]["_id"]
+        following = await self._find_majority(
+            {"find": COMMITS, "filter": {"_id": BsonLong(seq + 1)}, "projection": {"prevTs": 1}, "limit": 1}
+        )
+        ts = (_prev_ts(following[0]) if following else None) or await self.current_ts()
+        return StoredRequest(record_from_document(found[0], session_id, request_id), ts)
+
+    def feed(self, after: Timestamp) -> AsyncIterator[FeedEvent]:
+        lanes, writer = self._open
+        assert self._client is not None
+        changes = ChangeFeed(self._client, lanes, self._runtime, lambda: self._tables, own_session=writer.session_id)
+        return changes.events(after)
+
+    async def stats(self) -> Sequence[TableStats]:
+        catalog = self._tables.catalog
+        return [await self._table_stats(name) for name in sorted(catalog.plan.tables)] if catalog is not None else []
+
+    async def _table_stats(self, name: str) -> TableStats:
+        pipeline: list[dict[str, Any]] = [{"$collStats": {"storageStats": {}}}]
+        reply = await self._read({"aggregate": name, "pipeline": pipeline, "cursor": {}}, PLAIN)
+        found = [shard["storageStats"] for shard in reply["cursor"]["firstBatch"]]
+        index_bytes: dict[str, int] = {}
+        for shard in found:
+            for index, size in shard["indexSizes"].items():
+                shown = "by_id" if index == MONGO_ID_INDEX else index
+                index_bytes[shown] = index_bytes.get(shown, 0) + int(size)
+        return TableStats(
+            name,
+            sum(int(shard["count"]) for shard in found),
+            sum(int(shard["size"]) for shard in found),
+            index_bytes,
+        )
+
+    def _table(self, name: str) -> MongoTable | None:
+        return self._tables.find(name)
+
+    async def _find_majority(self, command: dict[str, Any]) -> list[Document]:
+        reply = await self._read(command | {"readConcern": {"level": "majority"}}, PLAIN)
+        found: list[Document] = reply["cursor"]["firstBatch"]
+        return found
+
+    async def _read(self, command: dict[str, Any], codec: Codec) -> Reply:
+        try:
+            return await self._lanes.command(command, codec=codec)
+        except OperationFailure as error:
+            if error.code in _SNAPSHOT_GONE:
+                raise SnapshotTooOld(str(error)) from error
+            raise StoreError(f"MongoDB refused to read: {error}") from error
+
+    @property
+    def _open(self) -> tuple[Lanes, BatchWriter]:
+        if self._opened is None:
+            raise StoreUnavailable("the store is not started, or closed")
+        return self._opened
+
+    @property
+    def _lanes(self) -> Lanes:
+        return self._open[0]
+
+
+def _at(ts: Timestamp) -> dict[str, Any]:
+    return {"readConcern": {"level": "snapshot", "atClusterTime": bson_timestamp(ts)}, "maxTimeMS": READ_MS_MAX}
+
+
+def _prev_ts(document: Document) -> Timestamp | None:
+    prev_ts = document.get("prevTs")
+    return None if prev_ts is None else from_bson_timestamp(prev_ts)
+
+
+def _check_server(hello: dict[str, Any], uri: str) -> None:
+    if hello.get("maxWireVersion", 0) < WIRE_VERSION_MIN:
+        raise ConfigurationError(f"the MongoDB at {uri} is older than 6.0: install 6.0 or later")
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        raise ConfigurationError(
+            f"the MongoDB at {uri} is a standalone server, without transactions and change streams.\n"
+            "Start mongod with `--replSet rs0` and run `rs.initiate()` in mongosh once, or run `concave dev`, which "
+            "brings a MongoDB of its own."
+        )
+
+
+def _without_password(uri: str) -> str:
+    scheme, separator, rest = uri.partition("://")
+    credentials, at, hosts = rest.rpartition("@")
+    if not at:
+        return uri
+    return f"{scheme}{separator}{credentials.partition(':')[0]}:***@{hosts}"
