@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 
 from concave.values.runtime import Runtime
 
+__all__ = ["Id", "IdOf", "decode_id", "encode_id", "new_id", "table_of_annotation"]
+
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 # To the digits of `int(..., 32)`, everything else to what is no digit (`int` would take signs, blanks, underscores).
 _TO_PYTHON_DIGITS: Final = bytes(
