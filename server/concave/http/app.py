@@ -22,7 +22,6 @@ from concave.http.public_api import RUN_PREFIX, Endpoint, PublicApi
 from concave.http.rendering import render_error
 from concave.values.errors import ClientError
 from concave.values.limits import DEFAULT_LIMITS, Limits
-from concave.values.runtime import Runtime
 
 ECHO_BYTES_MAX: Final = 128 << 20
 INSTANCE_NAME: Final = "concave"
@@ -32,7 +31,6 @@ _NO_HTTP_ACTIONS: Final = b"This Convex deployment does not have HTTP actions en
 def create_app(
     engine: EnginePort,
     *,
-    runtime: Runtime,
     admin_key: str | None,
     sync_socket: ASGIApp | None = None,
     static_dir: Path | None = None,
@@ -45,7 +43,7 @@ def create_app(
     served at `/`; without it (or without an index.html in it) a page says that the deployment runs.
     """
     authorizer = Authorizer(admin_key)
-    api = PublicApi(engine, authorizer, runtime, limits)
+    api = PublicApi(engine, authorizer, limits)
     return Application(
         routes={**api.routes(), **_health_routes(instance_name, limits)},
         run=api.run,

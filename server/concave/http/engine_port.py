@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from concave.functions.outcomes import NoData
 from concave.values.types import Timestamp, Value
 
 
-class Outcome(Protocol):
-    """One finished call. With `ok`: `value` and the same in encoded JSON. Otherwise `error_message`, and `error_data`
-    where the function raised a `ConvexError` (`NO_DATA` where it did not)."""
+class Answer(Protocol):
+    """One finished call: a `functions.outcomes.Outcome`, or a query's result that is decoded only where it is read."""
 
     @property
     def ok(self) -> bool: ...
@@ -21,7 +21,7 @@ class Outcome(Protocol):
     @property
     def error_message(self) -> str: ...
     @property
-    def error_data(self) -> object: ...
+    def error_data(self) -> Value | NoData: ...
     @property
     def log_lines(self) -> Sequence[str]: ...
 
@@ -38,14 +38,14 @@ class EnginePort(Protocol):
 
     async def query(
         self, path: str, args: Value, *, identity: None = None, ts: Timestamp | None = None, internal_ok: bool = False
-    ) -> Outcome:
+    ) -> Answer:
         """Run a query at `ts`, or at the newest timestamp."""
 
-    async def mutation(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Outcome:
+    async def mutation(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Answer:
         """Run a mutation; returns once it is committed."""
 
-    async def action(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Outcome:
+    async def action(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Answer:
         """Run an action to its end."""
 
-    async def run_any(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Outcome:
+    async def run_any(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Answer:
         """Run a function of whichever kind it is."""

@@ -16,13 +16,12 @@ import orjson
 from concave.functions.registry import canonical_path
 from concave.http.authorization import Authorizer, Caller
 from concave.http.client_version import parse_client_version
-from concave.http.engine_port import EnginePort, Outcome
+from concave.http.engine_port import EnginePort
 from concave.http.exchange import Exchange
-from concave.http.rendering import checked_format, render_outcome
+from concave.http.rendering import checked_format, render_answer
 from concave.values.codec import decode
 from concave.values.errors import ClientError
 from concave.values.limits import Limits
-from concave.values.runtime import Runtime
 from concave.values.timestamps import ts_from_wire, ts_to_wire
 from concave.values.types import Timestamp, Value
 
@@ -30,16 +29,14 @@ Endpoint = Callable[[Exchange], Awaitable[bytes]]
 
 RUN_PREFIX: Final = "/api/run/"
 BATCH_QUERIES_MAX: Final = 1_000
-_REQUEST_ID_BYTES: Final = 8
 
 
 class PublicApi:
     """The endpoints, over one engine."""
 
-    def __init__(self, engine: EnginePort, authorizer: Authorizer, runtime: Runtime, limits: Limits) -> None:
+    def __init__(self, engine: EnginePort, authorizer: Authorizer, limits: Limits) -> None:
         self._engine = engine
         self._authorizer = authorizer
-        self._runtime = runtime
         self._body_bytes_max = limits.request_body_bytes_max
 
     def routes(self) -> dict[str, Mapping[str, Endpoint]]:
@@ -59,8 +56,8 @@ class PublicApi:
     async def query(self, exchange: Exchange) -> bytes:
         caller, body, value_format = await self._call(exchange)
         path, args = _path(body), _arguments(body)
-        outcome = await self._engine.query(path, args, internal_ok=caller.is_admin)
-        return self._render(outcome, value_format)
+        answer = await self._engine.query(path, args, internal_ok=caller.is_admin)
+        return render_answer(answer, value_format)
 
     async def query_by_url(self, exchange: Exchange) -> bytes:
         """GET: path, args (JSON text) and format in the query string."""
@@ -73,22 +70,22 @@ class PublicApi:
             args = orjson.loads(parameters.get("args", "{}"))
         except orjson.JSONDecodeError as exc:
             raise ClientError("BadQueryArgs", f"`args` in the query string is not valid JSON: {exc}") from None
-        outcome = await self._engine.query(
+        answer = await self._engine.query(
             canonical_path(parameters["path"]), _arguments({"args": args}), internal_ok=caller.is_admin
         )
-        return self._render(outcome, value_format)
+        return render_answer(answer, value_format)
 
     async def mutation(self, exchange: Exchange) -> bytes:
         caller, body, value_format = await self._call(exchange)
         path, args = _path(body), _arguments(body)
-        outcome = await self._engine.mutation(path, args, internal_ok=caller.is_admin)
-        return self._render(outcome, value_format)
+        answer = await self._engine.mutation(path, args, internal_ok=caller.is_admin)
+        return render_answer(answer, value_format)
 
     async def action(self, exchange: Exchange) -> bytes:
         caller, body, value_format = await self._call(exchange)
         path, args = _path(body), _arguments(body)
-        outcome = await self._engine.action(path, args, internal_ok=caller.is_admin)
-        return self._render(outcome, value_format)
+        answer = await self._engine.action(path, args, internal_ok=caller.is_admin)
+        return render_answer(answer, value_format)
 
     async def function(self, exchange: Exchange) -> bytes:
         """A function of any kind, internal ones included, for the holder of the admin key."""
@@ -97,8 +94,8 @@ class PublicApi:
         _, body, value_format = await self._call(exchange)
         if body.get("componentPath"):
             raise ClientError("ComponentNotFound", "This deployment has no components; leave `componentPath` out.")
-        outcome = await self._engine.run_any(_path(body), _arguments(body), internal_ok=True)
-        return self._render(outcome, value_format)
+        answer = await self._engine.run_any(_path(body), _arguments(body), internal_ok=True)
+        return render_answer(answer, value_format)
 
     async def run(self, exchange: Exchange) -> bytes:
         """`/api/run/a/b/list` calls `a/b:list`, of whichever kind it is."""
@@ -111,8 +108,8 @@ class PublicApi:
         *module, export = segments
         caller, body, value_format = await self._call(exchange)
         path = canonical_path(f"{'/'.join(module)}:{export}")
-        outcome = await self._engine.run_any(path, _arguments(body), internal_ok=caller.is_admin)
-        return self._render(outcome, value_format)
+        answer = await self._engine.run_any(path, _arguments(body), internal_ok=caller.is_admin)
+        return render_answer(answer, value_format)
 
     # Reads at a chosen time
 
@@ -126,10 +123,10 @@ class PublicApi:
         ts = body.get("ts")
         if type(ts) is not str:
             raise ClientError("BadJsonBody", "`ts` must be a string as returned by /api/query_ts.")
-        outcome = await self._engine.query(
+        answer = await self._engine.query(
             _path(body), _arguments(body), ts=self._past_timestamp(ts), internal_ok=caller.is_admin
         )
-        return self._render(outcome, value_format)
+        return render_answer(answer, value_format)
 
     async def query_batch(self, exchange: Exchange) -> bytes:
         """Several queries at one timestamp; results in the order of the queries."""
@@ -143,10 +140,10 @@ class PublicApi:
         default = _default_format(exchange)
         calls = [(_path(query), _arguments(query), checked_format(query.get("format"), default)) for query in queries]
         ts = self._engine.latest_ts
-        outcomes = await asyncio.gather(
+        answers = await asyncio.gather(
             *(self._engine.query(path, args, ts=ts, internal_ok=caller.is_admin) for path, args, _ in calls)
         )
-        results = [self._render(outcome, call[2]) for outcome, call in zip(outcomes, calls, strict=True)]
+        results = [render_answer(answer, call[2]) for answer, call in zip(answers, calls, strict=True)]
         return b'{"results":[' + b",".join(results) + b"]}"
 
     # What the endpoints share
@@ -171,11 +168,6 @@ class PublicApi:
         if ts > self._engine.latest_ts:
             raise ClientError("InvalidTimestamp", "`ts` lies in the future; use one that /api/query_ts returned.")
         return ts
-
-    def _render(self, outcome: Outcome, value_format: str) -> bytes:
-        # Only a failure shows the request's id.
-        request_id = "" if outcome.ok else self._runtime.random_bytes(_REQUEST_ID_BYTES).hex()
-        return render_outcome(outcome, value_format, request_id)
 
 
 def _path(body: Mapping[str, Any]) -> str:

@@ -7,10 +7,11 @@ from typing import Final
 
 import orjson
 
-from concave.http.engine_port import Outcome
+from concave.functions.outcomes import NO_DATA
+from concave.http.engine_port import Answer
 from concave.values.codec import to_format
 from concave.values.errors import ClientError, ConcaveError, EngineError, Family
-from concave.values.types import UNSET, Value
+from concave.values.types import Value
 
 FORMATS: Final = frozenset({"convex_encoded_json", "convex_json", "json", "convex_clean_json", "export_json"})
 _ENCODED: Final = frozenset({"convex_encoded_json", "convex_json"})
@@ -29,16 +30,16 @@ def checked_format(named: object, default: str) -> str:
     return named
 
 
-def render_outcome(outcome: Outcome, format: str, request_id: str) -> bytes:
+def render_answer(answer: Answer, format: str) -> bytes:
     """A function's result as JSON. In the encoded format the value's bytes are taken over as they are."""
-    lines = outcome.log_lines
+    lines = answer.log_lines
     tail = b',"logLines":' + orjson.dumps(list(lines)) + b"}" if lines else b"}"
-    if outcome.ok:
-        value = outcome.value_json if format in _ENCODED else _value_bytes(outcome.value, format)
+    if answer.ok:
+        value = answer.value_json if format in _ENCODED else _value_bytes(answer.value, format)
         return b'{"status":"success","value":' + value + tail
-    message = orjson.dumps(f"[Request ID: {request_id}] Server Error\n{outcome.error_message}")
-    data = outcome.error_data
-    error_data = b"" if data is UNSET else b',"errorData":' + _value_bytes(data, format)
+    message = orjson.dumps(answer.error_message)
+    data = answer.error_data
+    error_data = b"" if data is NO_DATA else b',"errorData":' + _value_bytes(data, format)
     return b'{"status":"error","errorMessage":' + message + error_data + tail
 
 

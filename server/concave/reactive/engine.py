@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from concave.functions.frames import Identity
 from concave.functions.loader import LoadedApp
-from concave.functions.outcomes import ActionOutcome, MutationOutcome
+from concave.functions.outcomes import ActionOutcome, MutationOutcome, Outcome
 from concave.functions.registry import canonical_path
 from concave.functions.runner import FunctionRunner
 from concave.reactive.answer import QueryAnswer
@@ -127,6 +127,12 @@ class Engine:
     ) -> ActionOutcome:
         """Run an action to its end."""
         return await self._runner.run_action(path, args, identity=identity, internal_ok=internal_ok)
+
+    async def run_any(
+        self, path: str, args: Value, *, identity: Identity | None = None, internal_ok: bool = False
+    ) -> Outcome:
+        """Run a function of whatever kind it is. A query's result is not taken from the cache."""
+        return await self._runner.run_any(path, args, identity=identity, internal_ok=internal_ok)
 
     async def find_request(self, session_id: str, request_id: int) -> StoredRequest | None:
         """What an earlier sending of the same mutation returned, if it was committed."""

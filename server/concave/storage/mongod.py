@@ -52,7 +52,8 @@ class EmbeddedMongod:
     """Runs one `mongod` on `data_dir`, from `start` to `stop`; afterwards it can be started again.
 
     Files in `data_dir`: `mongo/` (the database), `mongod.log`, `mongod.json` (port and pid), `lock`.
-    `database` is the name in `uri`; `cache_gb` is the size of WiredTiger's cache. Not safe for concurrent calls.
+    `database` is the name in `uri`; `cache_gb` is the size of WiredTiger's cache; `preferred_port` is taken by a
+    first start if it is free. Not safe for concurrent calls.
     """
 
     def __init__(
@@ -62,12 +63,14 @@ class EmbeddedMongod:
         runtime: Runtime | None = None,
         database: str = "concave",
         cache_gb: float = 0.25,
+        preferred_port: int | None = None,
         binary: str | Path | None = None,
     ) -> None:
         self._data_dir = Path(data_dir).resolve()
         self._runtime: Runtime = runtime or SystemRuntime()
         self._database = database
         self._cache_gb = cache_gb
+        self._preferred_port = preferred_port
         self._binary = binary
         self._lock = DirectoryLock(self._data_dir)
         self._process: subprocess.Popen[bytes] | None = None
@@ -97,7 +100,7 @@ class EmbeddedMongod:
         try:
             await self._end_leftover()
             (self._data_dir / "mongo").mkdir(exist_ok=True)
-            self._port = _usable_port(self._remembered().get("port"))
+            self._port = _usable_port(self._remembered().get("port"), self._preferred_port)
             self._process = self._spawn(binary)
             self._remember()
             await self._wait_until_primary()
@@ -279,9 +282,9 @@ def is_mongod_on(pid: int, database: Path) -> bool:
     return arguments[arguments.index("--dbpath") + 1 :][:1] == [str(database)]
 
 
-def _usable_port(remembered: int | None) -> int:
-    """The remembered port if it is free, else one that the system picks. Not reserved: the caller binds it soon."""
-    for port in (remembered, 0):
+def _usable_port(*wanted: int | None) -> int:
+    """The first wanted port that is free, else one that the system picks. Not reserved: the caller binds it soon."""
+    for port in (*wanted, 0):
         if port is None or not 0 <= port < 65536:
             continue
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -12,57 +12,50 @@ import httpx
 import orjson
 import pytest
 
+from concave.functions.outcomes import NO_DATA, Outcome
 from concave.http.app import create_app
 from concave.values.codec import encode_json
 from concave.values.errors import ConflictError, DeveloperError
 from concave.values.limits import Limits
-from concave.values.runtime import SystemRuntime
 from concave.values.timestamps import ts_to_wire
-from concave.values.types import UNSET, Int64, Timestamp, Value
+from concave.values.types import Int64, Timestamp, Value
 
 ADMIN_KEY = "concave|0123456789abcdef"
 ADMIN = {"authorization": f"Convex {ADMIN_KEY}"}
 NOW = Timestamp(1_700_000_000_000_000_001)
 
 
-@dataclass
-class FakeOutcome:
-    ok: bool = True
-    value: Value = None
-    error_message: str = ""
-    error_data: Value = UNSET
-    log_lines: list[str] = field(default_factory=list)
+def succeeded(value: Value) -> Outcome:
+    return Outcome(ok=True, value=value, value_json=encode_json(value))
 
-    @property
-    def value_json(self) -> bytes:
-        return encode_json(self.value)
+
+def failed(message: str, data: Value = NO_DATA, log_lines: list[str] | None = None) -> Outcome:
+    return Outcome(ok=False, error_message=message, error_data=data, log_lines=log_lines or [])
 
 
 @dataclass
 class FakeEngine:
     """Answers every call with `answer(path, args)` and remembers it as (kind, path, args, ts, internal_ok)."""
 
-    answer: Callable[[str, Value], FakeOutcome] = lambda path, args: FakeOutcome(value=args)
+    answer: Callable[[str, Value], Outcome] = lambda path, args: succeeded(args)
     latest_ts: Timestamp = NOW
     calls: list[tuple[str, str, Value, Timestamp | None, bool]] = field(default_factory=list)
 
     async def query(
         self, path: str, args: Value, *, identity: None = None, ts: Timestamp | None = None, internal_ok: bool = False
-    ) -> FakeOutcome:
+    ) -> Outcome:
         self.calls.append(("query", path, args, ts, internal_ok))
         return self.answer(path, args)
 
-    async def mutation(
-        self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False
-    ) -> FakeOutcome:
+    async def mutation(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Outcome:
         self.calls.append(("mutation", path, args, None, internal_ok))
         return self.answer(path, args)
 
-    async def action(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> FakeOutcome:
+    async def action(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Outcome:
         self.calls.append(("action", path, args, None, internal_ok))
         return self.answer(path, args)
 
-    async def run_any(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> FakeOutcome:
+    async def run_any(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Outcome:
         self.calls.append(("any", path, args, None, internal_ok))
         return self.answer(path, args)
 
@@ -75,13 +68,13 @@ def engine() -> FakeEngine:
 @pytest.fixture
 async def client(engine: FakeEngine) -> AsyncIterator[httpx.AsyncClient]:
     limits = Limits(request_body_bytes_max=10_000)
-    app = create_app(engine, runtime=SystemRuntime(), admin_key=ADMIN_KEY, limits=limits)
+    app = create_app(engine, admin_key=ADMIN_KEY, limits=limits)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://concave.test") as client:
         yield client
 
 
-def raising(exc: Exception) -> Callable[[str, Value], FakeOutcome]:
-    def answer(path: str, args: Value) -> FakeOutcome:
+def raising(exc: Exception) -> Callable[[str, Value], Outcome]:
+    def answer(path: str, args: Value) -> Outcome:
         raise exc
 
     return answer
@@ -127,7 +120,7 @@ async def test_a_bad_query_string(client: httpx.AsyncClient, engine: FakeEngine,
     ],
 )
 async def test_formats(client: httpx.AsyncClient, engine: FakeEngine, named: str | None, expected: Any) -> None:
-    engine.answer = lambda path, args: FakeOutcome(value={"i": Int64(1), "f": 1.5, "b": b"\xff"})
+    engine.answer = lambda path, args: succeeded({"i": Int64(1), "f": 1.5, "b": b"\xff"})
     body = {"path": "a:f", "args": {}} | ({"format": named} if named else {})
     assert (await client.post("/api/query", json=body)).json()["value"] == expected
 
@@ -139,7 +132,7 @@ async def test_formats(client: httpx.AsyncClient, engine: FakeEngine, named: str
 async def test_very_old_clients_expect_the_encoded_format(
     client: httpx.AsyncClient, engine: FakeEngine, client_header: str, expected: Any
 ) -> None:
-    engine.answer = lambda path, args: FakeOutcome(value=Int64(1))
+    engine.answer = lambda path, args: succeeded(Int64(1))
     body = {"path": "a:f", "args": {}}
     response = await client.post("/api/query", json=body, headers={"convex-client": client_header})
     assert response.json()["value"] == expected
@@ -186,24 +179,21 @@ async def test_the_body_must_be_json_and_say_so(client: httpx.AsyncClient) -> No
 
 
 async def test_a_failed_function_is_a_result(client: httpx.AsyncClient, engine: FakeEngine) -> None:
-    engine.answer = lambda path, args: FakeOutcome(
-        ok=False, error_message="Uncaught ValueError: no", log_lines=["[LOG] 'before'"]
+    engine.answer = lambda path, args: failed(
+        "[Request ID: 0123456789abcdef] Server Error\nUncaught ValueError: no", log_lines=["[LOG] 'before'"]
     )
     response = await client.post("/api/mutation", json={"path": "a:f", "args": {}})
     assert response.status_code == 200
     body = response.json()
     assert set(body) == {"status", "errorMessage", "logLines"}
     assert body["status"] == "error"
-    first, rest = body["errorMessage"].split("\n", 1)
-    assert len(first) == len("[Request ID: 0123456789abcdef] Server Error")
-    assert first.endswith("] Server Error")
-    assert rest == "Uncaught ValueError: no"
+    assert body["errorMessage"] == "[Request ID: 0123456789abcdef] Server Error\nUncaught ValueError: no"
     assert body["logLines"] == ["[LOG] 'before'"]
 
 
 @pytest.mark.parametrize("data", [None, {"n": 1.0}, "text"])
 async def test_error_data_is_present_for_any_data(client: httpx.AsyncClient, engine: FakeEngine, data: Value) -> None:
-    engine.answer = lambda path, args: FakeOutcome(ok=False, error_message="Uncaught ConvexError", error_data=data)
+    engine.answer = lambda path, args: failed("Uncaught ConvexError", data)
     body = (await client.post("/api/query", json={"path": "a:f", "args": {}})).json()
     assert "errorData" in body
     assert body["errorData"] == data
@@ -301,7 +291,7 @@ async def test_a_bad_timestamp(client: httpx.AsyncClient, engine: FakeEngine, ts
 
 
 async def test_a_batch_runs_at_one_timestamp(client: httpx.AsyncClient, engine: FakeEngine) -> None:
-    engine.answer = lambda path, args: FakeOutcome(ok=path == "a:f", value=path, error_message="no")
+    engine.answer = lambda path, args: succeeded(path) if path == "a:f" else failed("no")
     queries = [{"path": "a:f", "args": {}}, {"path": "b:g", "args": [{}]}]
     results = (await client.post("/api/query_batch", json={"queries": queries})).json()["results"]
     assert results[0] == {"status": "success", "value": "a:f"}

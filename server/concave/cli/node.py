@@ -1,0 +1,139 @@
+"""The composition root: one server process, from the app's directory to the open port.
+
+Start: app, store, schema push, timeline, committer, runner, engine, web server. Stop: the reverse, so that requests
+and sessions end while what they need still runs, and the store is closed last. A database that the process runs itself
+is the caller's, and outlives the node.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import hmac
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from concave.cli.process import on_stop_signals
+from concave.cli.web_server import WebServer
+from concave.functions.attempts import RunnerOptions
+from concave.functions.loader import LoadedApp
+from concave.functions.logs import install as catch_function_logs
+from concave.functions.runner import FunctionRunner
+from concave.http.app import create_app
+from concave.http.sync_socket import SyncSocket
+from concave.reactive.engine import Engine
+from concave.schema.catalog import Catalog
+from concave.schema.plan import compile_plan
+from concave.storage.committer import Committer
+from concave.storage.mongo import MongoStore
+from concave.storage.store import PushProgress, PushRefused
+from concave.storage.timeline import Timeline
+from concave.values.errors import ConfigurationError
+from concave.values.limits import DEFAULT_LIMITS
+from concave.values.runtime import Runtime
+
+# The garbage collector's youngest generation: a live query's run makes thousands of short-lived containers, none of
+# them in cycles, and the default of 700 walks them again and again.
+_GC_YOUNG_MAX: Final = 50_000
+
+
+@dataclass(slots=True, frozen=True)
+class NodeOptions:
+    """`uri` names the database; `web_dir` holds a built web app; `development` shows errors with hints and traces."""
+
+    uri: str
+    admin_key: str
+    web_dir: Path | None = None
+    development: bool = False
+
+
+class Node:
+    """A started engine and what it is made of."""
+
+    def __init__(self, store: MongoStore, engine: Engine, options: NodeOptions, runtime: Runtime) -> None:
+        self._store = store
+        self._options = options
+        self._runtime = runtime
+        self.engine = engine
+
+    async def push(self, app: LoadedApp, progress: PushProgress | None = None) -> None:
+        """Serve another version of the app: bring its schema to the database first. Raises as `push_schema`."""
+        catalog = await push_schema(self._store, app, progress)
+        self.engine.swap_app(app, catalog)
+
+    async def serve(self, bound: socket.socket, on_ready: Callable[[], None]) -> None:
+        """Accept connections until a stop signal; a second one does not wait for requests."""
+        sync_socket = SyncSocket(self.engine, self._runtime)
+        application = create_app(
+            self.engine,
+            admin_key=self._options.admin_key,
+            sync_socket=sync_socket,
+            static_dir=self._options.web_dir,
+        )
+        server = WebServer(application, bound, on_ready)
+        _settle_memory()
+
+        def stop() -> None:
+            sync_socket.close()
+            server.stop()
+
+        on_stop_signals(stop)
+        await server.run_until_stopped()
+
+
+@asynccontextmanager
+async def started_node(
+    app: LoadedApp, options: NodeOptions, runtime: Runtime, progress: PushProgress | None = None
+) -> AsyncIterator[Node]:
+    """A node that has pushed the app's schema and follows the database. Raises `ConfigurationError`."""
+    catch_function_logs()
+    name = f"{socket.gethostname()}-{os.getpid()}-{runtime.random_bytes(4).hex()}"
+    store = MongoStore(options.uri, runtime=runtime, node=name)
+    await store.start()
+    try:
+        catalog = await push_schema(store, app, progress)
+        timeline = await Timeline.open(store)
+        committer = Committer(store, timeline, runtime, node=name)
+        runner = FunctionRunner(
+            store,
+            timeline,
+            committer,
+            runtime,
+            DEFAULT_LIMITS,
+            options=RunnerOptions(development=options.development, env=os.environ, cursor_key=_cursor_key(options)),
+        )
+        runner.swap(app, catalog)
+        engine = Engine(store, timeline, committer, runner, runtime)
+        await engine.start()
+        try:
+            yield Node(store, engine, options, runtime)
+        finally:
+            await engine.close()
+    finally:
+        await runtime.close()
+        await store.close()
+
+
+async def push_schema(store: MongoStore, app: LoadedApp, progress: PushProgress | None) -> Catalog:
+    """Bring the app's schema to the database. Raises `ConfigurationError` if the data there breaks it."""
+    try:
+        return await store.push(compile_plan(app.schema), progress=progress)
+    except PushRefused as exc:
+        raise ConfigurationError(f"{exc}\nChange these documents, or the schema; nothing was pushed.") from None
+
+
+def _cursor_key(options: NodeOptions) -> bytes:
+    """The secret that seals page cursors: the same on all nodes that have the same admin key."""
+    return hmac.digest(options.admin_key.encode(), b"page cursors", hashlib.sha256)
+
+
+def _settle_memory() -> None:
+    """Take what was loaded at the start, which stays for good, out of the garbage collector's rounds."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_YOUNG_MAX, 20, 20)
