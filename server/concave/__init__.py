@@ -19,7 +19,7 @@ from concave.functions.decorators import (
 from concave.schema.definition import define_app, define_table
 from concave.schema.validators import pagination_opts_validator, pagination_result_validator, v
 from concave.values.errors import ConvexError
-from concave.values.ids import Id
+from concave.values.ids import Id, new_document_id
 from concave.values.types import UNSET, Int64
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "internal_mutation",
     "internal_query",
     "mutation",
+    "new_document_id",
     "pagination_opts_validator",
     "pagination_result_validator",
     "query",

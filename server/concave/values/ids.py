@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 
-from concave.values.runtime import Runtime
+from concave.values.runtime import Runtime, SystemRuntime
 
 __all__ = ["Id", "IdOf", "decode_id", "encode_id", "new_id", "table_of_annotation"]
 
@@ -35,6 +35,14 @@ def new_id(table_number: int, runtime: Runtime) -> str:
     """A fresh id: 14 random bytes, then the days since 1970. Random, so not in order of creation."""
     internal = runtime.random_bytes(14) + int(runtime.now_ms() // _MS_PER_DAY).to_bytes(2, "big")
     return _text(_varint(table_number) + internal)
+
+
+def new_document_id(table_number: int) -> str:
+    """A fresh id for a document that a script writes with another MongoDB client.
+
+    `table_number` is the `number` of the table's entry in the collection `_tables`.
+    """
+    return new_id(table_number, SystemRuntime())
 
 
 def encode_id(table_number: int, internal: bytes) -> str:
