@@ -29,6 +29,15 @@ class Expression:
         self.json = json
         self.evaluate = evaluate
 
+    def __eq__(self, other: object) -> bool:
+        raise DeveloperError(
+            "InvalidFilter",
+            "filter expressions cannot be compared with == and !=: use q.eq(...) and q.neq(...)",
+        )
+
+    def __hash__(self) -> int:
+        return id(self)
+
     def __bool__(self) -> bool:
         raise DeveloperError(
             "InvalidFilter",

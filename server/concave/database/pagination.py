@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from concave.database.calls import CallTracker
 from concave.database.cursors import END, InvalidCursorError, fingerprint, seal, unseal
 from concave.database.ranges import KeyRange
-from concave.database.rows import FIRST_BATCH_MAX, RangeSource
+from concave.database.rows import FIRST_BATCH_MAX, RangeSource, batch_size
 from concave.database.transaction import Transaction
 from concave.storage.store import Order
 from concave.values.errors import DeveloperError, invalid_argument
@@ -88,6 +88,8 @@ async def paginate(
     if pinned is not None and end is not END:
         bounds = _up_to(bounds, end, source.order)
 
+    if calls.journaled:
+        tx.journal_out = pinned  # a page that fails keeps its bounds, too
     scan = await _scan(tx, source, bounds, request, pinned=pinned is not None)
 
     if pinned is not None:
@@ -191,29 +193,31 @@ async def _scan(tx: Transaction, source: RangeSource, bounds: KeyRange, request:
     if not pinned:
         rows_max, bytes_max = min(rows_max, request.rows_max), min(bytes_max, request.bytes_max)
     wanted = math.inf if pinned else request.items
-    filtered = bool(source.predicates)
-    batch = tx.limits.scan_batch_items if filtered else FIRST_BATCH_MAX
+    # A cut page with a known end must be split by the client; if it cannot be, the limit's error is all there is.
+    cut_min = _SPLIT_ROWS_MIN if pinned else 1
+    admits = source.predicate
+    batch = tx.limits.scan_batch_items if source.selective else FIRST_BATCH_MAX
     while True:
-        room = min(rows_max - len(scan.scanned), math.inf if filtered else wanted - len(scan.found))
+        asked = batch_size(source, batch, wanted - len(scan.found), first=not scan.scanned)
         # At least one: where nothing may be read any more, counting the row raises the limit's error.
-        asked = int(max(1, min(batch, room)))
+        asked = int(max(1, min(asked, rows_max - len(scan.scanned))))
         rows = await tx.fetch(source.table, source.index, bounds, source.order, asked)
         used = 0
         last: Document | None = rows[-1] if len(rows) == asked else None
         try:
             for row in rows:
                 row_bytes = size(row)
-                if scan.scanned and scan.bytes_scanned + row_bytes > bytes_max:
+                if len(scan.scanned) >= cut_min and scan.bytes_scanned + row_bytes > bytes_max:
                     scan.cut = True
                     break
                 used += 1
                 scan.scanned.append(row)
                 scan.bytes_scanned += row_bytes
-                if source.admits(row):
+                if admits is None or admits(row):
                     scan.found.append(row)
                     if len(scan.found) >= wanted:
                         break
-                if len(scan.scanned) >= rows_max:
+                if len(scan.scanned) >= max(rows_max, cut_min):
                     scan.cut = True
                     break
         finally:

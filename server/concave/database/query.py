@@ -60,8 +60,11 @@ class _Plan:
             if self.tx.require_index and not self.full_table_scan and self.table[0] != "_":
                 self._refuse_scan()
             index = self.tx.catalog.layout(self.table).indexes[FULL_SCAN_INDEX]
-        predicates = (_is_live, *self.predicates) if self.hide_deleted else tuple(self.predicates)
-        return RangeSource(self.table, index, self.bounds, self.order or "asc", predicates)
+        predicates = [_is_live, *self.predicates] if self.hide_deleted else self.predicates
+        predicate = None if not predicates else predicates[0] if len(predicates) == 1 else _conjunction(predicates)
+        return RangeSource(
+            self.table, index, self.bounds, self.order or "asc", predicate, selective=bool(self.predicates)
+        )
 
     def _refuse_scan(self) -> NoReturn:
         names = ", ".join(name for name in self.tx.catalog.layout(self.table).indexes if name != "by_id")
@@ -187,6 +190,13 @@ class Query:
         plan = self._use("async for")
         return RowIterator(plan.tx, plan.calls, plan.source())
 
+    def __await__(self) -> NoReturn:
+        raise DeveloperError(
+            "InvalidQuery",
+            f"the query on {self._plan.table!r} cannot be awaited itself: end it with .collect(), .take(n), .first(), "
+            ".unique(), .count() or .paginate(opts), or loop over it with async for",
+        )
+
     # Rules.
 
     def _use(self, step: str) -> _Plan:
@@ -246,13 +256,17 @@ async def _unique(plan: _Plan) -> Document | None:
 
 async def _count(plan: _Plan) -> int:
     source = plan.source()
-    if plan.bounds is WHOLE_INDEX and not source.predicates:
+    if plan.bounds is WHOLE_INDEX and source.predicate is None:
         return await plan.tx.count(plan.table)
     return len(await read_rows(plan.tx, source, None))
 
 
 async def _paginate(plan: _Plan, options: Mapping[str, Value]) -> dict[str, Value]:
     return await paginate(plan.tx, plan.calls, plan.source(), plan.filters_json, options)
+
+
+def _conjunction(predicates: list[Predicate]) -> Predicate:
+    return lambda document: all(predicate(document) for predicate in predicates)
 
 
 def _is_live(document: Document) -> bool:

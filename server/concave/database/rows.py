@@ -6,6 +6,7 @@ A batch may be longer than what is used of it; the transaction comes to depend o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,16 +23,17 @@ Predicate = Callable[[Document], bool]
 
 @dataclass(slots=True, frozen=True)
 class RangeSource:
-    """What a query reads: a range of an index, its direction, and the predicates its rows must pass, in order."""
+    """What a query reads: a range of an index, its direction, and the predicate that rows must pass, if any.
+
+    `selective` means that the predicate may drop most rows; then batches are not cut to the rows still wanted.
+    """
 
     table: str
     index: IndexLayout
     bounds: KeyRange
     order: Order
-    predicates: tuple[Predicate, ...]
-
-    def admits(self, document: Document) -> bool:
-        return all(predicate(document) for predicate in self.predicates)
+    predicate: Predicate | None
+    selective: bool
 
     def bounds_after(self, bounds: KeyRange, last: Document) -> KeyRange:
         """What is left of `bounds` behind the row `last`."""
@@ -41,39 +43,50 @@ class RangeSource:
 
 FIRST_BATCH_MAX = 256
 """If a first batch of so many rows is within the limit on bytes, larger ones are safe to ask for."""
+REFILL_MIN = 16
+"""When some of the rows asked for were dropped, ask for at least so many to make up for them."""
+
+
+def batch_size(source: RangeSource, batch: int, wanted: float, *, first: bool) -> int:
+    """How many rows to fetch when `wanted` more are needed and batches are `batch` long."""
+    if source.selective:
+        return batch
+    return int(min(batch, wanted if first or source.predicate is None else max(wanted, REFILL_MIN)))
 
 
 async def read_rows(tx: Transaction, source: RangeSource, limit: int | None) -> list[Document]:
-    """The first `limit` rows that pass the predicates; all of them if None."""
-    table, index, order, bounds = source.table, source.index, source.order, source.bounds
-    filtered = bool(source.predicates)
-    if not filtered and limit is not None and limit <= FIRST_BATCH_MAX:
+    """The first `limit` rows that pass the predicate; all of them if None."""
+    table, index, order, bounds, admits = source.table, source.index, source.order, source.bounds, source.predicate
+    if admits is None and limit is not None and limit <= FIRST_BATCH_MAX:
         prefix, depth, low, high = bounds
         return await tx.scan(table, index, low, high, prefix, depth, order, limit)
-    batch = tx.limits.scan_batch_items if filtered else FIRST_BATCH_MAX
+    wanted = math.inf if limit is None else limit
+    batch = tx.limits.scan_batch_items if source.selective else FIRST_BATCH_MAX
     found: list[Document] = []
-    while limit is None or len(found) < limit:
-        asked = batch if filtered or limit is None else min(batch, limit - len(found))
+    first = True
+    while len(found) < wanted:
+        asked = batch_size(source, batch, wanted - len(found), first=first)
         rows = await tx.fetch(table, index, bounds, order, asked)
         last: Document | None = rows[-1] if len(rows) == asked else None
         try:
-            if not filtered:
+            if admits is None:
                 found += rows
             else:
                 for row in rows:
-                    if source.admits(row):
+                    if admits(row):
                         found.append(row)
                         if len(found) == limit:
                             last = row
                             break
         finally:
-            # Also when a predicate fails: a failed query is run again when what it read has changed.
+            # Also when the predicate fails: a failed query is run again when what it read has changed.
             tx.depend(table, index, bounds, order, last)
         tx.count_read(table, rows)
         if last is None:
             break
         bounds = source.bounds_after(bounds, last)
         batch = min(batch * 4, tx.limits.scan_batch_items_max)
+        first = False
     return found
 
 
@@ -103,7 +116,7 @@ class RowIterator:
             while self._position < len(self._rows):
                 row = self._rows[self._position]
                 self._position += 1
-                if source.admits(row):
+                if source.predicate is None or source.predicate(row):
                     return row
             if self._exhausted:
                 raise StopAsyncIteration

@@ -59,7 +59,6 @@ class Transaction:
         "_own",
         "_read_set",
         "_remembered",
-        "_target_points",
         "_write_lock",
         "catalog",
         "creation_time",
@@ -88,6 +87,7 @@ class Transaction:
         cursor_key: bytes = b"",
         journal: str | None = None,
         require_index: bool = False,
+        usage: Usage | None = None,
     ) -> None:
         self.store = store
         self.catalog = catalog
@@ -100,10 +100,8 @@ class Transaction:
         self.journal_out: str | None = None
         self.require_index = require_index
         self._read_set = IntervalSet()
-        self._target_points = 0
-        """How many of the intervals are there only because a write named their document; they are no queries."""
         self._open_reads: list[OpenRead] = []
-        self.usage = Usage(limits)
+        self.usage = Usage(limits) if usage is None else usage
         now_ms = runtime.now_ms()
         self.now_ms = float(math.floor(now_ms))
         self.creation_time = max(ts / 1e6, now_ms)
@@ -313,6 +311,21 @@ class Transaction:
         finally:
             caller.take_back()
 
+    def stale_view(self) -> Transaction:
+        """A read-only transaction on the same snapshot for `useStaleSnapshot`: without this one's writes, with a read
+        set of its own that nobody need look at, and with the same counters."""
+        return Transaction(
+            self.store,
+            self.catalog,
+            self.ts,
+            self.runtime,
+            self.limits,
+            writable=False,
+            cursor_key=self.cursor_key,
+            require_index=self.require_index,
+            usage=self.usage,
+        )
+
     # Reports.
 
     def warnings(self) -> list[UsageWarning]:
@@ -322,9 +335,10 @@ class Transaction:
     # Internals.
 
     def _record(self, table: str, interval: Interval) -> None:
+        held = len(self._read_set)
         self._read_set.add(interval)
         if table[0] != "_":
-            self.usage.count_queries(len(self._read_set) - self._target_points)
+            self.usage.count_queries(len(self._read_set) - held)
 
     def _remember(self, table: str, documents: list[Document]) -> None:
         for document in documents:
@@ -334,9 +348,7 @@ class Transaction:
 
     async def _target(self, table: str, id: str, verb: str) -> Document:
         """The current version of a document about to be written; a read like any other (7.3)."""
-        intervals = len(self._read_set)
-        self._read_set.add(point(table, id))
-        self._target_points += len(self._read_set) - intervals
+        self._read_set.add(point(table, id))  # no query of its own: only writes are counted here
         own = self._own.find(table, id)
         document = self._remembered.get(id) if own is None else own.after
         if own is None and document is None:

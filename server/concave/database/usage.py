@@ -67,8 +67,9 @@ class UsageWarning:
 class Usage:
     """Counters of one transaction and the ceilings they may reach.
 
-    Bytes read are exact, but worked out late: a bound from the documents' JSON is far cheaper than their size, and as
-    long as the bound is below the ceiling nobody needs to know the size.
+    Bytes read are worked out late: a bound from the documents' JSON is far cheaper than their size, and as long as the
+    bound is below the ceiling nobody needs to know the size. They are exact but for NaN and infinities, which are null
+    in JSON and so count 1 instead of 9.
     """
 
     __slots__ = (
@@ -114,7 +115,7 @@ class Usage:
     def bytes_read(self) -> int:
         """Bytes of all documents read, by data-model.md 1.6."""
         if self._unsized:
-            self._bytes_read += sum(_json_size(orjson.loads(text)) for text in self._unsized)
+            self._bytes_read += sum(size(document) for text in self._unsized for document in orjson.loads(text))
             self._unsized.clear()
             self._unsized_bytes_max = 0
         return self._bytes_read
@@ -140,9 +141,12 @@ class Usage:
             raise self._too_many(BYTES_READ)
 
     def count_queries(self, intervals: int) -> None:
-        """Tell how many intervals the read set now holds. Raises `TooManyReads`."""
-        self.database_queries = intervals
-        if intervals > self._ceilings["databaseQueries"]:
+        """Tell how many intervals a read has added to the read set, after merging: fewer than none if it joined some.
+
+        Raises `TooManyReads`.
+        """
+        self.database_queries += intervals
+        if self.database_queries > self._ceilings["databaseQueries"]:
             raise self._too_many(DATABASE_QUERIES)
 
     def count_write(self, size_bytes: int) -> None:
@@ -225,14 +229,7 @@ class Usage:
         self._bytes_read_ceiling = ceilings["bytesRead"]
 
     def _add_bytes_read(self, documents: list[Document]) -> None:
-        try:
-            text = orjson.dumps(documents)
-        except TypeError:  # bytes: JSON has none
-            self._bytes_read += sum(map(size, documents))
-            return
-        if b"null" in text:  # null counts 1; but JSON writes NaN and infinities, which count 9, as null, too
-            self._bytes_read += sum(map(size, documents))
-            return
+        text = orjson.dumps(documents, default=_stand_in)
         self._unsized.append(text)
         self._unsized_bytes_max += len(text) * _SIZE_PER_JSON_BYTE_MAX
 
@@ -258,6 +255,6 @@ _SIZE_PER_JSON_BYTE_MAX = 5
 """A number takes 9 bytes of size and, with its comma, at least 2 of JSON; everything else takes more of JSON."""
 
 
-def _json_size(documents: list[Document]) -> int:
-    """The size of documents that came back from JSON; an Int64 is a plain int by then, and counts 9 all the same."""
-    return sum(map(size, documents))
+def _stand_in(value: bytes) -> str:
+    """What JSON holds for bytes: a string of the same size. (An Int64 is a plain int there, and still counts 9.)"""
+    return "0" * len(value)
