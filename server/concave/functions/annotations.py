@@ -160,8 +160,10 @@ def _model(model: type[PydanticModel]) -> Validator:
 def _typed_dict(annotation: Any) -> Validator:
     fields: dict[str, Validator] = {}
     for name, hint in resolve_hints(annotation).items():
+        # Where annotations are strings, the class itself has not noticed its `NotRequired` fields.
+        is_required = name in annotation.__required_keys__ and typing.get_origin(hint) is not typing.NotRequired
         validator = validator_of(hint)
-        fields[name] = validator if name in annotation.__required_keys__ else validator.optional()
+        fields[name] = validator if is_required else validator.optional()
     return v.object(fields)
 
 

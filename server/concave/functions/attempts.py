@@ -24,7 +24,7 @@ from concave.values.types import Timestamp, Value
 logger = logging.getLogger(__name__)
 
 _SIZE_PER_JSON_BYTE_MAX: Final = 9
-"""How much of a value's size (data-model.md 1.6) one byte of its JSON may stand for: a number counts 9 and may be `0`."""
+"""How much of a size (data-model.md 1.6) one byte of JSON may stand for: a number counts 9 and may be written `0`."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -12,6 +12,7 @@ from concave.values.errors import ClientError
 
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_.]+")
 _EXPORT: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
+_NEAR: Final = 0.6
 
 
 def canonical_path(text: str) -> str:
@@ -57,12 +58,19 @@ class Registry:
 
     def near_misses(self, path: str, *, internal_ok: bool) -> list[str]:
         """Up to three paths that may have been meant, best first; internal ones only for those who may call them."""
-        wanted = canonical_path(path)
-        callable_paths = [spec.path for spec in self._functions.values() if internal_ok or spec.visibility == "public"]
-        close = difflib.get_close_matches(wanted, callable_paths, n=3, cutoff=0.6)
-        name = wanted.rpartition(":")[2]
-        same_name = sorted(p for p in callable_paths if p.rpartition(":")[2] == name and name != "default")
-        return list(dict.fromkeys([*close, *same_name]))[:3]
+        module, _, name = canonical_path(path).partition(":")
+        likeness: dict[str, float] = {}
+        for spec in self._functions.values():
+            if internal_ok or spec.visibility == "public":
+                # The worse half counts: a long module name in common makes no two functions alike.
+                score = min(_likeness(module, spec.module), _likeness(name, spec.name))
+                if score >= _NEAR or (name == spec.name != "default"):
+                    likeness[spec.path] = score
+        return sorted(likeness, key=lambda candidate: (-likeness[candidate], candidate))[:3]
+
+
+def _likeness(a: str, b: str) -> float:
+    return difflib.SequenceMatcher(None, a, b).ratio()
 
 
 def not_found_text(registry: Registry, path: str, *, internal_ok: bool, hint: bool) -> str:
