@@ -88,6 +88,7 @@ class ChangeFeed:
     async def events(self, after: Timestamp) -> AsyncGenerator[FeedEvent, None]:
         """Everything after `after`, until cancelled."""
         start = _start_after(after)
+        asked = Timestamp(after + 1)
         failures = 0
         while True:
             try:
@@ -99,7 +100,11 @@ class ChangeFeed:
                                 yield seen
                         await self._repair()
                         start = {"resumeAfter": token}
-                        yield FeedProgress(_covered(token, batch))
+                        covered = _covered(token, batch)
+                        # Until the server has seen something, its token names the time the stream was asked to start
+                        # at, which need not have come yet: nothing can be read there.
+                        if covered > asked:
+                            yield FeedProgress(covered)
             except (ConnectionFailure, StoreError) as error:
                 logger.info("the change stream was lost (%s); resuming", error)
             except (OperationFailure, _HistoryLostError) as error:
@@ -109,6 +114,7 @@ class ChangeFeed:
                 gap = await self._gap()
                 if gap is not None:
                     start = _start_after(gap.ts)
+                    asked = Timestamp(gap.ts + 1)
                     yield gap
             failures += 1
             await self._runtime.sleep(min(0.05 * 2**failures, BACKOFF_S_MAX))
