@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,7 +93,7 @@ class World:
         return ids
 
 
-async def new_world() -> World:
+async def make_world() -> World:
     runtime = SteppedRuntime()
     store = MemoryStore(runtime=runtime)
     catalog = await store.push(compile_plan(Schema(tables())))
@@ -101,4 +102,10 @@ async def new_world() -> World:
 
 @pytest.fixture
 async def world() -> World:
-    return await new_world()
+    return await make_world()
+
+
+@pytest.fixture(scope="session")
+def new_world() -> Callable[[], Awaitable[World]]:
+    """For property tests, each example of which wants a database of its own."""
+    return make_world

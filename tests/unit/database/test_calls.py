@@ -86,7 +86,7 @@ async def test_a_call_under_way_when_the_function_returns_is_reported() -> None:
 
     task = asyncio.ensure_future(DatabaseCall(tracker, "db.get", waits, (), depth=1))
     await asyncio.sleep(0)
-    with pytest.raises(DeveloperError, match="still running when the function returned: db.get at"):
+    with pytest.raises(DeveloperError, match=r"still running when the function returned: db\.get at"):
         tracker.check()
     gate.set_result(1)
     assert await task == 1
@@ -96,7 +96,7 @@ async def test_awaiting_twice_is_refused(world: Any) -> None:
     tx, db = await world.writing()
     call = db.insert("strict", {"name": "a"})
     await call
-    with pytest.raises(DeveloperError, match="awaited twice: db.insert at"):
+    with pytest.raises(DeveloperError, match=r"awaited twice: db\.insert at"):
         await call
     assert len(tx.writes()) == 1
 
