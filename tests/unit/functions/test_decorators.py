@@ -1,7 +1,5 @@
 """Decorators and specs: bare or with arguments, annotations or validators, and what is refused."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -89,7 +87,7 @@ def test_both_ways_give_the_same_spec():
     @query
     async def inferred(
         ctx: Any,
-        channelId: Id[channels],
+        channelId: Id["channels"],
         text: str,
         count: float,
         size: int,
@@ -103,7 +101,7 @@ def test_both_ways_give_the_same_spec():
         color: Literal["red", "blue"],
         one: Literal["only"],
         anything: Any,
-        parents: Sequence[Id[channels]],
+        parents: Sequence[Id["channels"]],
         point: Point,
         options: Options,
         page: Annotated[dict, pagination_opts_validator],
@@ -173,7 +171,7 @@ async def test_parameters_receive_what_their_annotations_promise():
     assert (point.x, point.label) == (1.0, "p")
     assert (count, limit) == (3, 5)
     assert type(count) is int
-    with pytest.raises(DeveloperError, match="Path: .count") as raised:
+    with pytest.raises(DeveloperError, match=r"Path: \.count") as raised:
         call(None, {"point": {"x": 1.0}, "count": 2.5})
     assert raised.value.code == "ArgumentValidationError"
 
@@ -222,7 +220,7 @@ def test_what_cannot_be_a_function_says_how_to_mend_it():
 
     async def takes_ctx(ctx, **args): ...
 
-    async def unknown(ctx, a: Nowhere): ...
+    async def unknown(ctx, a: "Nowhere"): ...
 
     for reference, message in [
         (query(plain), "is not async: write `async def plain"),

@@ -58,8 +58,9 @@ async def test_relative_imports_and_names_of_the_standard_library(write_app):
                 "http.py": "import http.client\nfrom .json import DATA\nassert http.client.OK == 200\n",
                 "json.py": "import json\nDATA = json.dumps([1])\n",
                 "logging.py": "import logging\nlogger = logging.getLogger(__name__)\n",
-                "deep/user.py": "from ..http import DATA\nfrom .. import json as own\nassert own.DATA == DATA == '[1]'\n"
-                "from concave import query\n@query\nasync def get(ctx):\n    from ..json import DATA\n    return DATA\n",
+                "deep/user.py": "from concave import query\nfrom ..http import DATA\nfrom .. import json as own\n"
+                "assert own.DATA == DATA == '[1]'\n"
+                "@query\nasync def get(ctx):\n    from ..json import DATA\n    return DATA\n",
             }
         )
     )
@@ -216,3 +217,25 @@ def test_a_failed_load_leaves_nothing_behind(write_app):
 def test_module_names_that_are_no_paths_are_refused(write_app):
     [problem] = problems(write_app, {"my-module.py": "x = 1\n"})
     assert "cannot be a module's path" in problem
+
+
+def test_annotations_may_be_postponed(write_app):
+    source = """
+from __future__ import annotations
+from typing import NotRequired, TypedDict
+from concave import Id, define_table, query, v
+
+users = define_table(name=v.string())
+
+class Options(TypedDict):
+    limit: float
+    cursor: NotRequired[str]
+
+@query
+async def get(ctx, id: Id["users"], options: Options, other: Id["users"] | None = None): ...
+"""
+    [spec] = load_app(write_app({"m.py": source})).registry
+    assert repr(spec.args) == (
+        'v.object({id: v.id("users"), options: v.object({cursor: v.optional(v.string()), limit: v.float64()}), '
+        'other: v.optional(v.union(v.id("users"), v.null()))})'
+    )

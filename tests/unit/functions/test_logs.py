@@ -114,12 +114,16 @@ def test_outside_of_functions_everything_goes_its_usual_way(capsys):
         print("plain", 1)
         sys.stdout.write("written\n")
     assert capsys.readouterr().out == "plain 1\nwritten\n"
+
+
+def test_only_what_goes_to_standard_output_is_a_log_line():
     other = io.StringIO()
     log = LogLines()
-    token = current_log.set(log)
-    print("elsewhere", file=other)
-    print("here", file=sys.stdout)
-    current_log.reset(token)
+    with installed_again():
+        token = current_log.set(log)
+        print("elsewhere", file=other)
+        print("here", file=sys.stdout)
+        current_log.reset(token)
     assert other.getvalue() == "elsewhere\n"
     assert log.finish() == ["[LOG] 'here'"]
 
