@@ -19,6 +19,7 @@ from concave.database.cursors import END, InvalidCursorError, fingerprint, seal,
 from concave.database.ranges import KeyRange
 from concave.database.rows import FIRST_BATCH_MAX, RangeSource, batch_size
 from concave.database.transaction import Transaction
+from concave.database.usage import size_bound
 from concave.storage.store import Order
 from concave.values.errors import DeveloperError, invalid_argument
 from concave.values.keys import key_bytes, successor
@@ -43,11 +44,16 @@ class PageRequest:
 
 @dataclass(slots=True)
 class _Scan:
-    """The rows of one page as they were scanned; `found` are those that pass the filters."""
+    """The rows of one page as they were scanned; `found` are those that pass the filters.
+
+    `bytes_scanned` stays 0 until `bytes_bound`, which is cheaper and never below it, says that it may matter.
+    """
 
     found: list[Document]
     scanned: list[Document]
+    bytes_bound: int = 0
     bytes_scanned: int = 0
+    is_sized: bool = False
     reached_end: bool = False
     """The range was read to its end."""
     cut: bool = False
@@ -193,6 +199,7 @@ async def _scan(tx: Transaction, source: RangeSource, bounds: KeyRange, request:
     if not pinned:
         rows_max, bytes_max = min(rows_max, request.rows_max), min(bytes_max, request.bytes_max)
     wanted = math.inf if pinned else request.items
+    bytes_watched = min(bytes_max, _split_bytes(tx, request))
     # A cut page with a known end must be split by the client; if it cannot be, the limit's error is all there is.
     cut_min = _SPLIT_ROWS_MIN if pinned else 1
     admits = source.predicate
@@ -202,11 +209,16 @@ async def _scan(tx: Transaction, source: RangeSource, bounds: KeyRange, request:
         # At least one: where nothing may be read any more, counting the row raises the limit's error.
         asked = int(max(1, min(asked, rows_max - len(scan.scanned))))
         rows = await tx.fetch(source.table, source.index, bounds, source.order, asked)
+        if not scan.is_sized:
+            scan.bytes_bound += size_bound(rows)
+            if scan.bytes_bound > bytes_watched:
+                scan.is_sized = True
+                scan.bytes_scanned = sum(map(size, scan.scanned))
         used = 0
         last: Document | None = rows[-1] if len(rows) == asked else None
         try:
             for row in rows:
-                row_bytes = size(row)
+                row_bytes = size(row) if scan.is_sized else 0
                 if len(scan.scanned) >= cut_min and scan.bytes_scanned + row_bytes > bytes_max:
                     scan.cut = True
                     break
@@ -247,10 +259,15 @@ def _result(
         elif (
             len(scan.scanned) > limits.page_items_split_recommended
             or len(scan.scanned) > share * min(request.rows_max, limits.documents_read_max)
-            or scan.bytes_scanned > share * min(request.bytes_max, limits.bytes_read_max)
+            or scan.bytes_scanned > _split_bytes(tx, request)
         ):
             status = "SplitRecommended"
     return {"page": scan.found, "isDone": is_done, "pageStatus": status}
+
+
+def _split_bytes(tx: Transaction, request: PageRequest) -> float:
+    """Bytes above which splitting the page is recommended."""
+    return tx.limits.page_split_recommended_fraction * min(request.bytes_max, tx.limits.bytes_read_max)
 
 
 def _split_row(scan: _Scan) -> Document | None:

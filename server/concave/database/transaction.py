@@ -59,6 +59,7 @@ class Transaction:
         "_own",
         "_read_set",
         "_remembered",
+        "_rollbacks",
         "_write_lock",
         "catalog",
         "creation_time",
@@ -110,6 +111,7 @@ class Transaction:
         self._remembered: dict[str, Document] = {}
         """Copies of stored documents read before, so that get and then patch costs one round trip."""
         self._write_lock = asyncio.Lock()
+        self._rollbacks = 0
 
     @property
     def read_set(self) -> IntervalSet:
@@ -217,7 +219,9 @@ class Transaction:
 
         Raises `DeveloperError`: `SchemaEnforcementError`, the codes of 1.4, or a limit.
         """
+        rollbacks = self._rollbacks
         async with self._write_lock:
+            self._check_not_undone(rollbacks)
             document_id = new_id(self.catalog.table_number(table), self.runtime)
             created = self.creation_time
             self.creation_time = math.nextafter(created, math.inf)
@@ -232,8 +236,10 @@ class Transaction:
         `touch` names a field that gets `now_ms` if anything changed. Returns False, and writes nothing, if nothing
         changed (5.4). Raises `NonexistentDocument` and as `insert`.
         """
+        rollbacks = self._rollbacks
         async with self._write_lock:
             current = await self._target(table, id, "Update")
+            self._check_not_undone(rollbacks)
             _check_system_fields(current, fields)
             document = {**current, **fields}
             for name, value in fields.items():
@@ -248,8 +254,10 @@ class Transaction:
 
         `touch` and the result are as for `patch`. Raises `NonexistentDocument` and as `insert`.
         """
+        rollbacks = self._rollbacks
         async with self._write_lock:
             current = await self._target(table, id, "Replace")
+            self._check_not_undone(rollbacks)
             _check_system_fields(current, fields)
             document = {**fields, "_id": current["_id"], "_creationTime": current["_creationTime"]}
             for name in keep:
@@ -262,8 +270,10 @@ class Transaction:
 
     async def delete(self, table: str, id: str) -> None:
         """Remove the document. Raises `NonexistentDocument` if it is not there, or a limit."""
+        rollbacks = self._rollbacks
         async with self._write_lock:
             current = await self._target(table, id, "Delete")
+            self._check_not_undone(rollbacks)
             if table[0] != "_":
                 self.usage.count_write(0)
             self._own.put(table, id, current, None)
@@ -291,7 +301,11 @@ class Transaction:
         return self._own.savepoint()
 
     def rollback_to(self, savepoint: int) -> None:
-        """Undo every write since the mark. The read set, the counters and the creation times stay as they are (7.1)."""
+        """Undo every write since the mark. The read set, the counters and the creation times stay as they are (7.1).
+
+        A write still under way, of a task that a failed function left behind, is refused when it comes to writing.
+        """
+        self._rollbacks += 1
         self._own.rollback_to(savepoint)
 
     @asynccontextmanager
@@ -339,6 +353,13 @@ class Transaction:
         self._read_set.add(interval)
         if table[0] != "_":
             self.usage.count_queries(len(self._read_set) - held)
+
+    def _check_not_undone(self, rollbacks: int) -> None:
+        if rollbacks != self._rollbacks:
+            raise DeveloperError(
+                "UnawaitedCall",
+                "a write went on after its nested mutation had failed and was rolled back; nothing was written",
+            )
 
     def _remember(self, table: str, documents: list[Document]) -> None:
         for document in documents:

@@ -171,7 +171,7 @@ class Usage:
         """What `ctx.meta.getTransactionMetrics()` returns: `{name: {"used": n, "remaining": n}}`."""
         return {
             name: {"used": float(used), "remaining": float(max(0, self._ceilings[name] - used))}
-            for name, used in self._used().items()
+            for name, used in self._used(self.bytes_read).items()
         }
 
     def lower(self, allowances: Mapping[str, float]) -> dict[str, int]:
@@ -180,7 +180,7 @@ class Usage:
         Never raises a ceiling. Returns the previous ceilings, for `restore` when the call has returned.
         Raises `DeveloperError` for an unknown name or a number below 0.
         """
-        used = self._used()
+        used = self._used(self.bytes_read)
         previous = self._ceilings
         ceilings = dict(previous)
         for name, allowance in allowances.items():
@@ -200,7 +200,10 @@ class Usage:
 
     def warnings(self) -> list[UsageWarning]:
         """One warning for each limit of which more than the warning share (80 %) is used."""
-        used = self._used()
+        # Asked at the end of every run: bytes that are surely far from their limit need not be worked out for it.
+        bytes_read_max = self._bytes_read + self._unsized_bytes_max
+        is_near = bytes_read_max > self._bytes_read_ceiling * self._warn_fraction
+        used = self._used(self.bytes_read if is_near else bytes_read_max)
         return [
             UsageWarning(
                 f"warning:{metric.code}",
@@ -212,9 +215,9 @@ class Usage:
             if used[metric.name] > self._ceilings[metric.name] * self._warn_fraction
         ]
 
-    def _used(self) -> dict[str, int]:
+    def _used(self, bytes_read: int) -> dict[str, int]:
         return {
-            "bytesRead": self.bytes_read,
+            "bytesRead": bytes_read,
             "documentsRead": self.documents_read,
             "databaseQueries": self.database_queries,
             "bytesWritten": self.bytes_written,
@@ -253,6 +256,11 @@ _METRICS = (
 
 _SIZE_PER_JSON_BYTE_MAX = 5
 """A number takes 9 bytes of size and, with its comma, at least 2 of JSON; everything else takes more of JSON."""
+
+
+def size_bound(documents: list[Document]) -> int:
+    """At least the size of the documents, at a small part of the price."""
+    return len(orjson.dumps(documents, default=_stand_in)) * _SIZE_PER_JSON_BYTE_MAX
 
 
 def _stand_in(value: bytes) -> str:

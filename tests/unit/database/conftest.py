@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,11 +25,15 @@ from concave.values.types import Timestamp
 
 
 class SteppedRuntime(SystemRuntime):
-    """Real randomness, a clock that stands still until a test sets it."""
+    """Seeded randomness, so that a failing example fails again; a clock that stands still until a test sets it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.clock_ms = 1_750_000_000_000.25
+        self._random = random.Random(1)
+
+    def random_bytes(self, count: int) -> bytes:
+        return self._random.randbytes(count)
 
     def now_ms(self) -> float:
         return self.clock_ms

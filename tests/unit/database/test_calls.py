@@ -160,3 +160,31 @@ async def test_async_for_waits_for_its_turn(world: Any) -> None:
         assert seen == []
     await task
     assert seen == ["a"]
+
+
+async def test_a_write_that_a_failed_nested_call_left_under_way_writes_nothing(world: Any) -> None:
+    (document_id,) = await world.fill("items", [{"n": 1.0}])
+    tx, caller = await world.writing()
+    gate = asyncio.Event()
+    get = world.store.get
+
+    async def slow(*arguments: Any) -> Any:
+        await gate.wait()
+        return await get(*arguments)
+
+    world.store.get = slow
+    async with tx.lend(caller.calls):
+        mark = tx.savepoint()
+        callee = DatabaseWriter(tx, CallTracker(journaled=False))
+        patching = asyncio.ensure_future(callee.patch(document_id, {"n": 2.0}))
+        inserting = asyncio.ensure_future(callee.insert("strict", {"name": "behind it"}))
+        await asyncio.sleep(0)
+        callee.calls.closed = True
+        tx.rollback_to(mark)
+    gate.set()
+    for task in (patching, inserting):
+        with pytest.raises(DeveloperError, match="rolled back; nothing was written"):
+            await task
+    await caller.patch(document_id, {"a": 1.0})
+    (write,) = tx.writes()
+    assert (write.after["n"], write.after["a"]) == (1.0, 1.0)

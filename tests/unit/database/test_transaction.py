@@ -27,7 +27,7 @@ async def failure(awaitable: Any) -> DeveloperError:
 
 
 def random_fields(rng: random.Random) -> dict[str, Any]:
-    values = [None, 1.0, 2.0, "x", "x\0", [1.0], {"k": "v"}, True]
+    values = [None, 1.0, 2.0, "x", "x\0", [1.0], {"k": "v"}, False]
     return {name: rng.choice(values) for name in ("a", "b") if rng.random() < 0.8} | {"n": float(rng.randrange(5))}
 
 
