@@ -119,6 +119,10 @@ def _import(package: AppPackage, source: ModuleSource, places: Places, found: _F
             places.problem(source.file, 1, f"`{source.path}` cannot be a module's path: use letters, digits and `_`")
         )
         return
+    if source.path in found.modules:
+        message = f"`{source.path}` is both this file and the package of that name; keep one of them"
+        found.problems.append(places.problem(source.file, 1, message))
+        return
     try:
         found.modules[source.path] = package.load(source.path)
     except (Exception, SystemExit) as error:  # whatever a user's module raises is that module's problem

@@ -88,19 +88,20 @@ class AppPackage:
             del sys.modules[name]
 
     def find_spec(self, name: str) -> importlib.machinery.ModuleSpec | None:
-        """The spec of one of the package's modules or directories."""
+        """The spec of one of the package's modules or directories. `users.py` and a directory `users` may stand side by
+        side: then the module is `users`, and the directory's modules are found through it."""
         place = self.directory.joinpath(*name.split(".")[1:])
-        if place.is_dir():
-            init = place / "__init__.py"
+        init, file = place / "__init__.py", place.with_name(place.name + ".py")
+        is_root = place == self.directory
+        if init.is_file() or ((is_root or not file.is_file()) and place.is_dir()):
             loader = _AppModuleLoader(self, init if init.is_file() else None)
             spec = importlib.machinery.ModuleSpec(name, loader, origin=str(init), is_package=True)
             spec.submodule_search_locations = [str(place)]
-        else:
-            file = place.with_name(place.name + ".py")
-            if not file.is_file():
-                return None
-            loader = _AppModuleLoader(self, file)
+        elif not is_root and file.is_file():
+            loader = _AppModuleLoader(self, file, beside=place if place.is_dir() else None)
             spec = importlib.machinery.ModuleSpec(name, loader, origin=str(file))
+        else:
+            return None
         spec.has_location = loader.file is not None
         return spec
 
@@ -149,14 +150,18 @@ class _OwnImports(ast.NodeTransformer):
 class _AppModuleLoader(importlib.abc.Loader):
     """Compiles and runs one module of an app; a directory without `__init__.py` is an empty package."""
 
-    def __init__(self, package: AppPackage, file: Path | None) -> None:
+    def __init__(self, package: AppPackage, file: Path | None, *, beside: Path | None = None) -> None:
+        """`beside` is the directory of the module's own name, whose modules are to be found through the module."""
         self.package = package
         self.file = file
+        self._beside = beside
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         return None
 
     def exec_module(self, module: ModuleType) -> None:
+        if self._beside is not None:
+            module.__path__ = [str(self._beside)]
         if self.file is not None:
             exec(self.package.compile(module.__name__, self.file), module.__dict__)
 

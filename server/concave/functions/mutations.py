@@ -8,8 +8,10 @@ whoever is about to report a failure, or to try again, looks whether the request
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from concave.functions.attempts import Attempts
@@ -47,6 +49,14 @@ class Finished:
     log_lines: list[str]
     failure: BaseException | None = None
     replayed: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class _Lost:
+    """An attempt at `snapshot_ts` that has to be made again."""
+
+    conflict: ConflictError
+    snapshot_ts: Timestamp
 
 
 Announce = Callable[[Finished], None]
@@ -90,24 +100,21 @@ class Mutations:
 
         Raises `ConflictError` when all retries met conflicts, `OverloadError`, `EngineError`.
         """
-        conflict: ConflictError | None = None
+        lost: _Lost | None = None
         for attempt in range(self._limits.conflict_retries_max + 1):
-            if attempt:
-                await self._pause(attempt - 1)
+            if lost is not None:
+                await self._pause(attempt - 1, lost.snapshot_ts)
                 if (stored := await self._stored(request)) is not None:
                     return _replay(stored)
-            try:
-                finished = await self._attempt(served(), function, args, identity, request, announce)
-            except ConflictError as error:
-                conflict = error
-            except SnapshotTooOld as error:
-                conflict = ConflictError(f"{function.spec.path} ran for longer than its snapshot is kept ({error})")
+            end = await self._attempt(served(), function, args, identity, request, announce)
+            if isinstance(end, _Lost):
+                lost = end
+            elif end.failure is not None and (stored := await self._stored(request)) is not None:
+                return _replay(stored)
             else:
-                if finished.failure is not None and (stored := await self._stored(request)) is not None:
-                    return _replay(stored)
-                return finished
-        assert conflict is not None
-        raise _exhausted(conflict)
+                return end
+        assert lost is not None
+        raise _exhausted(lost.conflict)
 
     async def _attempt(
         self,
@@ -117,13 +124,15 @@ class Mutations:
         identity: Identity | None,
         request: RequestKey | None,
         announce: Announce | None,
-    ) -> Finished:
+    ) -> Finished | _Lost:
         log = LogLines(self._limits)
         # The permit covers the run and not the commit: the more wait for one commit, the better.
         async with self._permits:
-            attempt = await self._attempts.make(
-                served, function, args, identity=identity, ts=self._timeline.latest_ts, log=log
-            )
+            ts = self._timeline.latest_ts
+            try:
+                attempt = await self._attempts.make(served, function, args, identity=identity, ts=ts, log=log)
+            except SnapshotTooOld:
+                return _Lost(ConflictError(f"{function.spec.path} ran for longer than its snapshot is kept."), ts)
         tx = attempt.run.tx
         finished = Finished(tx.ts, attempt.value, attempt.value_json, log.finish(), attempt.failure)
         if finished.failure is not None:
@@ -145,6 +154,8 @@ class Mutations:
             await self._committer.commit(
                 CommitRequest(tx.ts, tx.read_set, tx.writes(), function.spec.path, record, committed)
             )
+        except ConflictError as conflict:
+            return _Lost(conflict, tx.ts)
         except DuplicateRequestError as duplicate:
             return _replay(duplicate.stored)
         except DeveloperError as refusal:  # a unique index, or a document that the database does not take
@@ -156,11 +167,16 @@ class Mutations:
             return None
         return await self._store.find_request(request.session_id, request.request_id)
 
-    async def _pause(self, retry: int) -> None:
-        """Full jitter: anything up to a bound that doubles with each retry."""
+    async def _pause(self, retry: int, lost_at: Timestamp) -> None:
+        """Full jitter: anything up to a bound that doubles with each retry. Then wait until there is a newer snapshot
+        than the one that lost, because at that one it would lose again; no longer than the bound, because the commit
+        that it lost to may have failed."""
         bound = min(self._limits.conflict_backoff_s_max, self._limits.conflict_backoff_first_s * 2**retry)
         share = int.from_bytes(self._runtime.random_bytes(4), "big") / 2**32
         await self._runtime.sleep(bound * share)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(bound):
+                await self._timeline.wait_for_ts(Timestamp(lost_at + 1))
 
 
 def _replay(stored: StoredRequest) -> Finished:

@@ -107,7 +107,7 @@ class FunctionRunner:
             ok=attempt.failure is None,
             value=attempt.value,
             value_json=attempt.value_json,
-            log_lines=self._shown(log.finish()),
+            log_lines=self._shown(path, log.finish()),
             ts=at,
             read_set=run.tx.read_set,
             journal=run.tx.journal_out,
@@ -141,7 +141,7 @@ class FunctionRunner:
         outcomes: list[MutationOutcome] = []
 
         def announce(finished: Finished) -> None:
-            outcomes.append(self._mutation_outcome(finished))
+            outcomes.append(self._mutation_outcome(path, finished))
             if on_committed is not None:
                 on_committed(outcomes[0])
 
@@ -150,7 +150,7 @@ class FunctionRunner:
         )
         if outcomes:
             return outcomes[0]
-        outcome = self._mutation_outcome(finished)
+        outcome = self._mutation_outcome(path, finished)
         return outcome if finished.failure is None else self._failed(outcome, finished.failure, path, request)
 
     async def run_action(
@@ -163,7 +163,7 @@ class FunctionRunner:
             return self._failed(ActionOutcome(ok=False), error, path)
         log = LogLines(self._limits)
         end = await self._actions.run(function, checked, identity=identity, log=log)
-        outcome = ActionOutcome(ok=end.failure is None, value=end.value, log_lines=self._shown(log.finish()))
+        outcome = ActionOutcome(ok=end.failure is None, value=end.value, log_lines=self._shown(path, log.finish()))
         if end.failure is not None:
             return self._failed(outcome, end.failure, path)
         outcome.value_json = encode_json(end.value)
@@ -186,17 +186,22 @@ class FunctionRunner:
             raise ConfigurationError("no app is loaded yet: call `swap` before running functions")
         return self._served
 
-    def _mutation_outcome(self, finished: Finished) -> MutationOutcome:
+    def _mutation_outcome(self, path: str, finished: Finished) -> MutationOutcome:
         return MutationOutcome(
             ok=finished.failure is None,
             value=finished.value,
             value_json=finished.value_json,
-            log_lines=self._shown(finished.log_lines),
+            log_lines=self._shown(path, finished.log_lines),
             ts=finished.ts,
             replayed=finished.replayed,
         )
 
-    def _shown(self, lines: list[str]) -> list[str]:
+    def _shown(self, path: str, lines: list[str]) -> list[str]:
+        """The log lines that the client may see. What was printed goes to the server's log; log records went there."""
+        if lines and logger.isEnabledFor(logging.INFO):
+            for line in lines:
+                if line.startswith("[LOG] "):
+                    logger.info("%s %s", path, line)
         return [] if self._options.redact_errors else lines
 
     def _failed(

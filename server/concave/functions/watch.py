@@ -48,6 +48,8 @@ class AppWatcher:
         self._console = Console(stderr=True) if console is None else console
         self._changes = python_file_changes if changes is None else changes
         self._task: asyncio.Task[None] | None = None
+        self._versions: list[LoadedApp] = []
+        """The last two that were handed on: calls that began with the one before may still import its modules."""
 
     def start(self) -> None:
         """Watch from now on, until `stop` or the runtime's end."""
@@ -86,6 +88,9 @@ class AppWatcher:
             logger.exception("the new version of %s could not be served", self._directory)
             app.package.discard()
             return False
+        self._versions.append(app)
+        if len(self._versions) > 2:
+            self._versions.pop(0).package.discard()
         return True
 
     def _report(self, error: ConcaveError) -> None:

@@ -239,3 +239,22 @@ async def get(ctx, id: Id["users"], options: Options, other: Id["users"] | None 
         'v.object({id: v.id("users"), options: v.object({cursor: v.optional(v.string()), limit: v.float64()}), '
         'other: v.optional(v.union(v.id("users"), v.null()))})'
     )
+
+
+def test_a_module_and_a_directory_may_share_a_name(write_app):
+    app = load_app(
+        write_app(
+            {
+                "users.py": "from .other import VALUE\n" + QUERY.format("get", 1),
+                "users/deep.py": "from ..other import VALUE\nfrom ..users import get as get_user\n"
+                + QUERY.format("get", 2),
+                "other.py": "VALUE = 1\n",
+            }
+        )
+    )
+    assert paths(app) == ["users/deep:get", "users:get"]
+
+
+def test_a_module_and_a_package_may_not(write_app):
+    [problem] = problems(write_app, {"users.py": "x = 1\n", "users/__init__.py": "y = 1\n"})
+    assert problem.startswith("app/users.py:1: `users` is both this file and the package")

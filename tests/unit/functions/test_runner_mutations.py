@@ -202,6 +202,27 @@ async def test_a_conflict_each_time_is_raised_with_the_tables_name(serve):
     assert await world.value("counters:value", name="a") == 6.0  # once, and five meddlings
 
 
+async def test_a_retry_waits_until_it_can_see_what_it_lost_to(serve):
+    world = await serve(FILES)
+    await world.mutation("counters:increment", name="a")
+    append, started, go_on = world.store.append, asyncio.Event(), asyncio.Event()
+
+    async def held(entry: LogEntry):
+        started.set()
+        await go_on.wait()
+        return await append(entry)
+
+    world.store.append = held
+    # Both read one snapshot and are committed in one batch: the second loses to the first, which is still under way.
+    tasks = [asyncio.ensure_future(world.mutation("counters:increment", name="a")) for _ in range(2)]
+    await started.wait()
+    while not world.runtime.slept:
+        await asyncio.sleep(0)
+    go_on.set()
+    assert sorted([(await task).value for task in tasks]) == [2.0, 3.0]
+    assert len(world.runtime.slept) == 1, "one retry was enough"
+
+
 async def test_the_outcome_is_told_at_the_commit_before_listeners_hear_of_it(serve):
     world = await serve(FILES)
     told: list[object] = []

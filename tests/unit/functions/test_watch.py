@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -80,6 +81,19 @@ async def test_a_version_that_is_refused_is_reported(serve, write_app):
     watcher = AppWatcher(world.app.directory, refuse, runtime=world.runtime, console=Console(file=printed))
     assert not await watcher.reload()
     assert "the data does not fit" in printed.getvalue()
+
+
+async def test_old_versions_are_forgotten(serve, write_app):
+    world = await serve({"m.py": VERSION.format(1)})
+    loaded: list[LoadedApp] = []
+
+    async def keep(app: LoadedApp) -> None:
+        loaded.append(app)
+
+    watcher = AppWatcher(world.app.directory, keep, runtime=world.runtime)
+    for _ in range(4):
+        assert await watcher.reload()
+    assert [app.package.name in sys.modules for app in loaded] == [False, False, True, True]
 
 
 @pytest.mark.slow
