@@ -18,7 +18,6 @@ from typing import Final
 from concave.values.errors import ConfigurationError
 from concave.values.runtime import Runtime
 
-DEFAULT_DATA_DIR: Final = Path(".concave")
 ADMIN_KEY_ENVIRONMENT: Final = "CONCAVE_ADMIN_KEY"
 _TOKEN_BYTES: Final = 24
 

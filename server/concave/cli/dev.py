@@ -12,7 +12,7 @@ from typing import Final
 from concave.cli.database_access import embedded
 from concave.cli.deployment import Deployment, admin_key, announce, withdraw
 from concave.cli.listening import bind, url_of
-from concave.cli.loading import load
+from concave.cli.loading import load, source_state
 from concave.cli.node import NodeOptions, started_node
 from concave.cli.process import run_until_stopped
 from concave.cli.progress import ProgressLine
@@ -32,6 +32,7 @@ def dev(app_dir: Path, *, port: int, data_dir: Path, db: str | None, web_dir: Pa
 async def _dev(app_dir: Path, *, port: int, data_dir: Path, db: str | None, web_dir: Path | None) -> None:
     runtime = SystemRuntime()
     started = runtime.monotonic()
+    files = source_state(app_dir)
     app = load(app_dir)
     with bind(HOST, port) as bound:
         async with _database(app_dir, db, data_dir, runtime) as uri:
@@ -46,7 +47,11 @@ async def _dev(app_dir: Path, *, port: int, data_dir: Path, db: str | None, web_
                     progress.finish()
                     print(f"reloaded {changed.directory.name}: {len(changed.registry)} functions", file=sys.stderr)
 
-                AppWatcher(app.directory, serve_new_version, runtime=runtime).start()
+                watcher = AppWatcher(app.directory, serve_new_version, runtime=runtime)
+                watcher.start()
+                await runtime.sleep(0)  # it notices what changes after its first step; look for what changed before
+                if source_state(app_dir) != files:
+                    await watcher.reload()
                 deployment = Deployment(url=url_of(bound), admin_key=key, db=uri, pid=os.getpid())
 
                 def ready() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -20,3 +21,13 @@ def load(app_dir: Path) -> LoadedApp:
     for warning in app.warnings:
         print(warning, file=sys.stderr)
     return app
+
+
+def source_state(app_dir: Path) -> dict[Path, tuple[int, int]]:
+    """Time and size of each of the app's Python files: differs from an earlier state if a file has changed since."""
+    state: dict[Path, tuple[int, int]] = {}
+    for file in app_dir.rglob("*.py"):
+        with contextlib.suppress(FileNotFoundError):  # editors put a new file in place of the old one
+            status = file.stat()
+            state[file] = (status.st_mtime_ns, status.st_size)
+    return state

@@ -10,14 +10,10 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-# The only one of uvicorn's websocket implementations that is not deprecated, and the leanest per message.
-WEBSOCKET_IMPLEMENTATION: Final = "websockets-sansio"
-WEBSOCKET_MESSAGE_BYTES_MAX: Final = 64 << 20  # sync-protocol.md 1.2
+from concave.http.websocket_protocol import FramesProtocol
 
-# Sessions send messages of their own every 15 s, which is what clients live by; these pings find peers that have
-# silently gone. A pong may sit behind megabytes of download, hence the patience (sync-protocol.md 1.3).
-WEBSOCKET_PING_INTERVAL_S: Final = 30.0
-WEBSOCKET_PING_PATIENCE_S: Final = 120.0
+WEBSOCKET_PROTOCOL: Final = FramesProtocol
+WEBSOCKET_MESSAGE_BYTES_MAX: Final = 64 << 20  # sync-protocol.md 1.2
 
 # Longer than the idle connections of browsers and Node live, so that it is they who close them.
 KEEP_ALIVE_S: Final = 75
@@ -32,10 +28,9 @@ class WebServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http="httptools",
-                ws=WEBSOCKET_IMPLEMENTATION,
+                ws=WEBSOCKET_PROTOCOL,
                 ws_max_size=WEBSOCKET_MESSAGE_BYTES_MAX,
-                ws_ping_interval=WEBSOCKET_PING_INTERVAL_S,
-                ws_ping_timeout=WEBSOCKET_PING_PATIENCE_S,
+                ws_ping_interval=None,  # the sync socket pings, and finds out who has silently gone
                 ws_per_message_deflate=False,
                 lifespan="off",
                 access_log=False,

@@ -51,7 +51,8 @@ _PR_SET_PDEATHSIG = 1
 class EmbeddedMongod:
     """Runs one `mongod` on `data_dir`, from `start` to `stop`; afterwards it can be started again.
 
-    Files in `data_dir`: `mongo/` (the database), `mongod.log`, `mongod.json` (port and pid), `lock`.
+    Files in `data_dir`: `mongo/` (the database), `mongod.log` and that of the start before, `mongod.json` (port and
+    pid), `lock`.
     `database` is the name in `uri`; `cache_gb` is the size of WiredTiger's cache; `preferred_port` is taken by a
     first start if it is free. Not safe for concurrent calls.
     """
@@ -123,6 +124,10 @@ class EmbeddedMongod:
     # Starting
 
     def _spawn(self, binary: Path) -> subprocess.Popen[bytes]:
+        log = self._data_dir / "mongod.log"
+        with contextlib.suppress(FileNotFoundError):
+            # mongod would keep the logs of all starts.
+            log.replace(log.with_name("mongod.previous.log"))
         command = [
             str(binary),
             *("--dbpath", str(self._data_dir / "mongo")),
@@ -131,7 +136,7 @@ class EmbeddedMongod:
             "--nounixsocket",
             *("--replSet", REPLICA_SET),
             *("--wiredTigerCacheSizeGB", str(self._cache_gb)),
-            *("--logpath", str(self._data_dir / "mongod.log")),
+            *("--logpath", str(log)),
             "--quiet",
             # Statistics for MongoDB's support engineers: they cost CPU every second and grow in the data directory.
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),

@@ -21,6 +21,8 @@ from concave.storage import mongod as mongod_module
 from concave.storage.mongod import EmbeddedMongod, find_mongod, is_mongod_on
 from concave.values.errors import ConfigurationError
 
+pytestmark = pytest.mark.slow
+
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
     deadline = time.monotonic() + timeout_s
