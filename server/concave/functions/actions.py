@@ -23,7 +23,7 @@ from concave.functions.served_app import CompiledFunction, FunctionName, ServedA
 from concave.functions.threads import run_in_thread
 from concave.storage.timeline import Timeline
 from concave.values.coercion import normalize
-from concave.values.errors import ConcaveError, DeveloperError, is_function_failure
+from concave.values.errors import ClientError, DeveloperError, EngineError, OverloadError
 from concave.values.limits import Limits
 from concave.values.runtime import Runtime
 from concave.values.types import Value
@@ -65,8 +65,11 @@ class Actions:
     async def run(
         self, function: CompiledFunction, args: dict[str, Value], *, identity: Identity | None, log: LogLines
     ) -> ActionEnd:
-        """Run an action with checked arguments. Raises `ConflictError`, `OverloadError` or `EngineError` where such an
-        error of one of its calls is what ended it."""
+        """Run an action with checked arguments.
+
+        Raises `OverloadError` or `EngineError` where such an error of one of its calls is what ended it. A mutation's
+        `ConflictError` is the action's own failure, because nobody will run the action again.
+        """
         async with self._permits:
             return await self._run(function, args, identity, log)
 
@@ -93,7 +96,7 @@ class Actions:
             current_log.reset(token)
         if deadline.expired():
             failure = timed_out(self._limits.action_time_s_max)
-        elif isinstance(failure, ConcaveError) and not is_function_failure(failure):
+        elif isinstance(failure, OverloadError | EngineError | ClientError):
             raise failure
         return ActionEnd(value, failure)
 

@@ -7,6 +7,7 @@
 | `run_mutation` | | same transaction | a transaction of its own |
 | `run_action` | | | yes |
 | `auth`, `now`, `random`, `env` | yes | yes | yes |
+| `meta` | yes | yes | |
 
 `storage`, `scheduler` and `vector_search` are not served by this version; using one says so.
 """
@@ -47,6 +48,19 @@ class Auth:
         return None if run.identity is None else dict(run.identity)
 
 
+class Meta:
+    """`ctx.meta`: what is known of the run itself."""
+
+    __slots__ = ("_frame",)
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    async def get_transaction_metrics(self) -> dict[str, dict[str, float]]:
+        """`{"documentsRead": {"used": n, "remaining": n}, ...}` for each limit of data-model.md 7.5."""
+        return self._frame.run.tx.usage.metrics()
+
+
 class QueryCtx:
     """The context of a query."""
 
@@ -69,6 +83,10 @@ class QueryCtx:
     @property
     def auth(self) -> Auth:
         return Auth(self._frame)
+
+    @property
+    def meta(self) -> Meta:
+        return Meta(self._frame)
 
     @property
     def env(self) -> Mapping[str, str]:

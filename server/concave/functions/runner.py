@@ -156,7 +156,7 @@ class FunctionRunner:
     async def run_action(
         self, path: str, args: Value, *, identity: Identity | None, internal_ok: bool = False
     ) -> ActionOutcome:
-        """Run an action to its end. Raises `OverloadError`, `EngineError`, `ConflictError`, `ClientError`."""
+        """Run an action to its end. Raises `OverloadError`, `EngineError`, `ClientError`."""
         try:
             function, checked = _prepare(self._serving(), "action", path, args, internal_ok)
         except DeveloperError as error:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from concave.storage.store import WriteConflict
+from concave.values.errors import EngineError
 from concave.values.limits import DEFAULT_LIMITS
 
 TASKS = """
@@ -121,3 +125,25 @@ async def test_identity_reaches_plain_actions(serve):
     world = await serve(FILES)
     world.identity = {"subject": "someone"}
     assert (await world.action("tasks:who")).value == {"subject": "someone"}
+
+
+async def test_a_conflict_that_lasts_is_the_actions_failure(serve):
+    world = await serve(FILES, limits=replace(DEFAULT_LIMITS, conflict_backoff_first_s=0.001))
+
+    async def refuse(entry):
+        raise WriteConflict("somebody else")
+
+    world.store.append = refuse
+    outcome = await world.action("tasks:work")
+    assert "on every subsequent retry" in outcome.error_message
+
+
+async def test_trouble_with_the_database_is_raised(serve):
+    world = await serve(FILES)
+
+    async def fail(*args, **kwargs):
+        raise ConnectionResetError("gone")
+
+    world.store.scan = fail
+    with pytest.raises(EngineError):
+        await world.action("tasks:work")

@@ -272,3 +272,16 @@ async def test_environment_variables_are_those_of_the_app(serve):
     source = "from concave import query\n@query\nasync def name(ctx):\n    return ctx.env['NAME']\n"
     world = await serve({"env.py": source}, options=RunnerOptions(env={"NAME": "value"}))
     assert await world.value("env:name") == "value"
+
+
+async def test_the_use_of_limits_can_be_asked_for(serve):
+    source = """
+from concave import define_table, query, v
+t = define_table(a=v.number())
+@query
+async def used(ctx):
+    await ctx.db.query("t").collect()
+    return (await ctx.meta.get_transaction_metrics())["databaseQueries"]["used"]
+"""
+    world = await serve({"m.py": source})
+    assert await world.value("m:used") == 1.0
