@@ -18,6 +18,8 @@ BENCH_STAMP := $(call npm_stamp,bench/clients)
 WEB_SOURCES := $(shell find clients/web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null | sort)
 WEB_BUILD := $(if $(WEB_STAMP),clients/web/dist/.stamp-$(call checksum,$(WEB_SOURCES)))
 
+# Stamps are kept, even those that only lead to another.
+.SECONDARY:
 .PHONY: help setup dev test test-fast lint bench-live chromium
 
 help: ## List the targets
@@ -51,7 +53,7 @@ $(PYTHON_STAMP): pyproject.toml
 
 clients/web/dist/.stamp-%: $(WEB_STAMP)
 	@echo "Building the web page ..."
-	@cd clients/web && npm run --silent build
+	@cd clients/web && npm run --silent build -- --logLevel warn
 	@rm -f clients/web/dist/.stamp-* && touch $@
 
 define npm_rule
