@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -28,25 +31,56 @@ def channel() -> str:
     return f"channel {uuid.uuid4()}"
 
 
-class Follower:
-    """Collects a subscription's results in a thread, since the client's iterator blocks."""
+SUBSCRIBE = """
+import json, sys
+from convex import ConvexClient
+for value in ConvexClient(sys.argv[1]).subscribe(sys.argv[2], json.loads(sys.argv[3])):
+    print(json.dumps(value), flush=True)
+"""
 
-    def __init__(self, client: ConvexClient, path: str, args: dict[str, Any]) -> None:
+
+class Follower:
+    """Collects a subscription's results. In a process of its own: the client's iterator holds the interpreter lock
+    while it waits, so nothing else of this process would run."""
+
+    def __init__(self, url: str, path: str, args: dict[str, Any]) -> None:
         self.results: list[Any] = []
         self._changed = threading.Condition()
-        self._subscription = client.subscribe(path, args)
-        threading.Thread(target=self._run, daemon=True).start()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", SUBSCRIBE, url, path, json.dumps(args)], stdout=subprocess.PIPE, text=True
+        )
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
 
-    def _run(self) -> None:
-        for value in self._subscription:
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
             with self._changed:
-                self.results.append(value)
+                self.results.append(json.loads(line))
                 self._changed.notify_all()
 
     def wait_for(self, condition: Any, timeout_s: float = 10) -> Any:
         with self._changed:
             assert self._changed.wait_for(lambda: self.results and condition(self.results[-1]), timeout_s), self.results
             return self.results[-1]
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._thread.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+@pytest.fixture
+def follower(server: Any, channel: str) -> Iterator[Follower]:
+    """A subscription to the messages of the test's channel, which has delivered its first, empty result."""
+    follower = Follower(server.url, "messages:list", {"channel": channel})
+    try:
+        follower.wait_for(lambda messages: messages == [])
+        yield follower
+    finally:
+        follower.close()
 
 
 def test_query_mutation_action(client: ConvexClient, channel: str) -> None:
@@ -71,10 +105,8 @@ def test_errors(client: ConvexClient) -> None:
         client.query("messages:nowhere", {})
 
 
-def test_a_subscription_follows_mutations(server: Any, client: ConvexClient, channel: str) -> None:
-    follower = Follower(client, "messages:list", {"channel": channel})
-    follower.wait_for(lambda messages: messages == [])
-    ConvexClient(server.url).mutation("messages:send", {"channel": channel, "body": "hello"})
+def test_a_subscription_follows_mutations(client: ConvexClient, follower: Follower, channel: str) -> None:
+    client.mutation("messages:send", {"channel": channel, "body": "hello"})
     (message,) = follower.wait_for(lambda messages: len(messages) == 1)
     assert message["body"] == "hello"
 
@@ -90,9 +122,7 @@ def new_id(collection: Any) -> str:
     return new_document_id(number)
 
 
-def test_a_subscription_follows_foreign_writes(client: ConvexClient, collection: Any, channel: str) -> None:
-    follower = Follower(client, "messages:list", {"channel": channel})
-    follower.wait_for(lambda messages: messages == [])
+def test_a_subscription_follows_foreign_writes(follower: Follower, collection: Any, channel: str) -> None:
     id = new_id(collection)
     collection.insert_one({"_id": id, "_creationTime": time.time() * 1000, "channel": channel, "body": "from PyMongo"})
     (message,) = follower.wait_for(lambda messages: len(messages) == 1)
@@ -104,9 +134,7 @@ def test_a_subscription_follows_foreign_writes(client: ConvexClient, collection:
     follower.wait_for(lambda messages: messages == [])
 
 
-def test_a_foreign_transaction_arrives_whole(client: ConvexClient, collection: Any, channel: str) -> None:
-    follower = Follower(client, "messages:list", {"channel": channel})
-    follower.wait_for(lambda messages: messages == [])
+def test_a_foreign_transaction_arrives_whole(follower: Follower, collection: Any, channel: str) -> None:
     with collection.database.client.start_session() as session, session.start_transaction():
         for body in ("one", "two"):
             document = {"_id": new_id(collection), "_creationTime": time.time() * 1000, "channel": channel}
