@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from concave.functions.failures import error_message, random_request_id
 from concave.functions.frames import Identity
 from concave.functions.loader import LoadedApp
 from concave.functions.outcomes import ActionOutcome, MutationOutcome, Outcome
 from concave.functions.registry import canonical_path
 from concave.functions.runner import FunctionRunner
 from concave.reactive.answer import QueryAnswer
-from concave.reactive.content import content_of
+from concave.reactive.content import content_of, failure
 from concave.reactive.invalidation import InvalidationIndex
 from concave.reactive.live_query import LiveQuery, Subscription, Version
 from concave.reactive.query_cache import CacheStatistics, QueryCache
@@ -27,6 +28,8 @@ from concave.storage.store import Store, StoredRequest
 from concave.storage.timeline import Timeline
 from concave.values.codec import decode_json, encode_json
 from concave.values.errors import ClientError
+from concave.values.intervals import IntervalSet
+from concave.values.limits import DEFAULT_LIMITS, Limits
 from concave.values.runtime import Runtime
 from concave.values.types import Timestamp, Value
 
@@ -35,7 +38,13 @@ class Engine:
     """Functions' own failures are outcomes; trouble of ours is raised as a `ConcaveError`."""
 
     def __init__(
-        self, store: Store, timeline: Timeline, committer: Committer, runner: FunctionRunner, runtime: Runtime
+        self,
+        store: Store,
+        timeline: Timeline,
+        committer: Committer,
+        runner: FunctionRunner,
+        runtime: Runtime,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._store = store
         self._timeline = timeline
@@ -44,7 +53,15 @@ class Engine:
         self._runtime = runtime
         self._invalidation = InvalidationIndex()
         self._cache = QueryCache(self._invalidation)
-        self._rounds = RefreshRounds(self._execute, timeline, self._cache, self._invalidation, runtime)
+        self._rounds = RefreshRounds(
+            self._execute,
+            timeline,
+            self._cache,
+            self._invalidation,
+            runtime,
+            # As many as the runner lets in: beyond that they would wait for its permits, and only for some seconds.
+            executions_max=limits.concurrent_queries_max,
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -130,8 +147,11 @@ class Engine:
 
     async def run_any(
         self, path: str, args: Value, *, identity: Identity | None = None, internal_ok: bool = False
-    ) -> Outcome:
-        """Run a function of whatever kind it is. A query's result is not taken from the cache."""
+    ) -> Outcome | QueryAnswer:
+        """Run a function of whatever kind it is, as its own method would."""
+        spec = self._runner.app.registry.get(path)
+        if spec is not None and spec.kind == "query":
+            return await self.query(path, args, identity=identity, internal_ok=internal_ok)
         return await self._runner.run_any(path, args, identity=identity, internal_ok=internal_ok)
 
     async def find_request(self, session_id: str, request_id: int) -> StoredRequest | None:
@@ -169,15 +189,20 @@ class Engine:
         self._rounds.leave(subscriber)
 
     async def _execute(self, live: LiveQuery, ts: Timestamp) -> Version:
-        outcome = await self._runner.run_query(
-            live.path,
-            # Decoded for each run: a function may change what it is handed.
-            decode_json(live.args_json),
-            identity=live.identity,
-            ts=ts,
-            journal=live.journal,
-            internal_ok=live.internal_ok,
-        )
+        try:
+            outcome = await self._runner.run_query(
+                live.path,
+                # Decoded for each run: a function may change what it is handed.
+                decode_json(live.args_json),
+                identity=live.identity,
+                ts=ts,
+                journal=live.journal,
+                internal_ok=live.internal_ok,
+            )
+        except ClientError as error:
+            # No function can have this path. It is that query's failure, not the connection's.
+            message = error_message(error, random_request_id(self._runtime), redact=False, source_root=None)
+            return Version(failure(message), ts, IntervalSet(), journal=live.journal)
         # A run that failed before it came to its page leaves the page where it was.
         journal = outcome.journal if outcome.ok or outcome.journal is not None else live.journal
         return Version(content_of(outcome), ts, outcome.read_set, journal=journal, read_identity=outcome.read_identity)

@@ -17,14 +17,16 @@ Invariants:
 from __future__ import annotations
 
 from enum import Enum
-from typing import ClassVar, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 import orjson
 
-from concave.functions.frames import Identity
 from concave.reactive.content import Content
 from concave.values.intervals import Interval, IntervalSet
 from concave.values.types import Timestamp
+
+if TYPE_CHECKING:
+    from concave.functions.frames import Identity
 
 ANONYMOUS_KEY: Final = ""
 """The identity key of a caller without identity."""
@@ -209,7 +211,7 @@ class Subscription:
 
     is_patient: ClassVar[bool] = True
 
-    def __init__(self, subscriber: Subscriber, tag: object, live: LiveQuery, identity: Identity | None) -> None:
+    def __init__(self, subscriber: Subscriber, tag: Any, live: LiveQuery, identity: Identity | None) -> None:
         self.subscriber = subscriber
         self.tag = tag
         """The subscriber's own name for the query."""

@@ -12,8 +12,8 @@ a session composes and sends its Transition without a task switch.
 * I7: every subscription of a live query that was touched becomes due, and every due subscription is part of its
   subscriber's next round.
 
-There is no await between taking the work and having changed all state, except where `_breathe` says so: at those
-points every structure is consistent, and what is published there belongs to a later round.
+There is no await between taking the work and having changed all state, except where a step has taken too long and lets
+others run: there every structure is consistent, and what is published meanwhile belongs to a later round.
 """
 
 from __future__ import annotations
@@ -21,26 +21,30 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from concave.functions.frames import Identity
 from concave.reactive.invalidation import InvalidationIndex
 from concave.reactive.live_query import LiveQuery, Run, Subscription, Version, Waiter, identity_key
 from concave.reactive.query_cache import QueryCache
 from concave.storage.recent_log import Published
-from concave.storage.store import SnapshotTooOld
 from concave.storage.timeline import Timeline
-from concave.values.errors import EngineError
+from concave.values.errors import EngineError, OverloadError
 from concave.values.runtime import Runtime
 from concave.values.types import Timestamp
 
+if TYPE_CHECKING:
+    from concave.functions.frames import Identity
+
 logger = logging.getLogger(__name__)
 
-EXECUTIONS_MAX = 32
+EXECUTIONS_MAX = 16
 """Queries that run at once on a node. They wait for the database most of their time."""
 
 STEP_S = 0.005
 """How long one step may keep the event loop before it lets others run."""
+
+STEP_SUBSCRIBERS = 32
+"""How many subscribers are served between two looks at the clock."""
 
 FAILURES_MAX = 8
 """Runs in a row that may end in trouble of ours before the subscriber is told: 0.1 s, doubling to 5 s, 20 s in all."""
@@ -326,13 +330,13 @@ class RefreshRounds:
                 subscriber.mark_due(subscription)
                 self._dirty.add(subscriber)
         dirty, self._dirty = self._dirty, set()
-        for subscriber in dirty:
+        for number, subscriber in enumerate(dirty, 1):
             try:
                 self._open_round(subscriber, ts)
             except Exception:
                 logger.exception("a refresh round could not be opened")
                 subscriber.break_off(EngineError("a refresh round could not be opened"))
-            if self._runtime.monotonic() > deadline:
+            if number % STEP_SUBSCRIBERS == 0 and self._runtime.monotonic() > deadline:
                 await self._runtime.sleep(0)
                 deadline = self._runtime.monotonic() + STEP_S
 
@@ -435,7 +439,7 @@ class RefreshRounds:
             version.touched(hit.ts)
         current = live.version
         if current is not None:
-            if current.content == version.content:
+            if current.content.looks_like(version.content):
                 # The same bytes again: whoever was sent them sees it by identity.
                 version.content = current.content
             if version.ts < current.ts:
@@ -450,7 +454,7 @@ class RefreshRounds:
     async def _hand_out(self, live: LiveQuery, run: Run, version: Version) -> None:
         deadline = self._runtime.monotonic() + STEP_S
         is_current = run.generation == self._generation
-        for waiter in run.waiters:
+        for number, waiter in enumerate(run.waiters, 1):
             if waiter.has_left:
                 continue
             try:
@@ -462,7 +466,7 @@ class RefreshRounds:
                     self._join(live, waiter)
             except Exception:
                 logger.exception("a subscriber of %s failed to take its result", live.path)
-            if self._runtime.monotonic() > deadline:
+            if number % STEP_SUBSCRIBERS == 0 and self._runtime.monotonic() > deadline:
                 await self._runtime.sleep(0)
                 deadline = self._runtime.monotonic() + STEP_S
 
@@ -483,10 +487,9 @@ class RefreshRounds:
                 waiter.fail(error, final=True)
         final = live.failures >= FAILURES_MAX
         if patient:
-            if isinstance(error, SnapshotTooOld) and live.failures == 1:
-                delay = 0.0
-            else:
-                delay = min(5.0, 0.1 * 2 ** (live.failures - 1))
+            # A snapshot that is gone is replaced by a newer one at once; for anything else it takes time.
+            is_too_old = isinstance(error, OverloadError) and error.code == "OutOfRetention"
+            delay = 0.0 if is_too_old and live.failures == 1 else min(5.0, 0.1 * 2 ** (live.failures - 1))
             logger.warning("query %s at %d: %s; trying again in %.1f s", live.path, run.ts, error, delay)
             await self._runtime.sleep(delay)
             for waiter in patient:

@@ -267,14 +267,10 @@ PING: Final = b'{"type":"Ping"}'
 _START: Final = b'{"type":"Transition","startVersion":'
 
 
-@lru_cache(maxsize=64)
-def _wire_ts(ts: Timestamp) -> bytes:
-    return ts_to_wire(ts).encode()
-
-
+@lru_cache(maxsize=256)
 def state_version(query_set: int, identity: int, ts: Timestamp) -> bytes:
-    """The start or the end of a Transition."""
-    return b'{"querySet":%d,"identity":%d,"ts":"%b"}' % (query_set, identity, _wire_ts(ts))
+    """The start or the end of a Transition. The sessions of one refresh round share most of them."""
+    return b'{"querySet":%d,"identity":%d,"ts":"%b"}' % (query_set, identity, ts_to_wire(ts).encode())
 
 
 def query_updated(query_id: int, value: bytes, log_lines: bytes, journal: bytes) -> tuple[bytes, ...]:
@@ -332,7 +328,7 @@ def mutation_succeeded(request_id: int, value: bytes, ts: Timestamp, log_lines: 
     return b'{"type":"MutationResponse","requestId":%d,"success":true,"result":%b,"ts":"%b","logLines":%b}' % (
         request_id,
         value,
-        _wire_ts(ts),
+        ts_to_wire(ts).encode(),
         log_lines,
     )
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol, assert_never, cast
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 from concave.functions.failures import error_message, request_id
-from concave.functions.frames import Identity
 from concave.functions.outcomes import ActionOutcome, MutationOutcome
 from concave.reactive.content import Content, content_of, failure
 from concave.reactive.live_query import Subscription, Version
@@ -33,9 +32,12 @@ from concave.sync.session_state import (
     SessionState,
 )
 from concave.values.codec import encode_json
-from concave.values.errors import ConcaveError, DeveloperError, EngineError
+from concave.values.errors import ClientError, ConcaveError, DeveloperError, EngineError
 from concave.values.runtime import Runtime
 from concave.values.types import Timestamp, Value
+
+if TYPE_CHECKING:
+    from concave.functions.frames import Identity
 
 logger = logging.getLogger(__name__)
 
@@ -87,9 +89,9 @@ class SyncBackend(Protocol):
 class Transport(Protocol):
     """The way to the client. Neither method waits or raises; after `close` both do nothing."""
 
-    def send(self, data: bytes, *, is_transition: bool) -> None:
-        """Send one text message after all earlier ones. For a Transition `Session.transition_sent` is called when
-        it has left, at once or later."""
+    def send(self, data: bytes, is_transition: bool) -> bool:
+        """Send one text message after all earlier ones. True if it has left; otherwise, if it is a Transition,
+        `Session.transition_sent` is called when it has."""
 
     def close(self, code: int, reason: str) -> None:
         """End the connection when what was sent before has left."""
@@ -111,12 +113,12 @@ class Session(RefreshedSubscriber):
         self._transport = transport
         self.limits = limits
         self.state = SessionState(limits)
-        self._refused: list[tuple[QueryRecord, Content, str | None]] = []
+        self._refused: tuple[tuple[QueryRecord, Content, str | None], ...] = ()
         """Queries that fail without being run, because of their arguments; for the round being opened."""
 
     # -- from the transport ---------------------------------------------------------------------------------------
 
-    def receive(self, text: str) -> None:
+    def receive(self, text: str | bytes) -> None:
         """One text message of the client."""
         try:
             message = parse_message(text, self.limits)
@@ -144,8 +146,7 @@ class Session(RefreshedSubscriber):
 
     def open_round(self) -> bool:
         state = self.state
-        state.results_changed()
-        if not state.can_begin_update:
+        if not state.results_changed():
             return False
         update = state.begin_update()
         for record in update.removed:
@@ -161,15 +162,8 @@ class Session(RefreshedSubscriber):
         return True
 
     def close_round(self, ts: Timestamp, results: Sequence[tuple[Subscription, Version]]) -> None:
-        # The tag of each of our subscriptions is its record.
-        shown = [
-            (cast("QueryRecord", subscription.tag), version.content, version.journal)
-            for subscription, version in results
-        ]
-        if self._refused:
-            shown += self._refused
-            self._refused = []
-        self._perform(self.state.finish_update(ts, shown, now_ms=self._runtime.now_ms()))
+        refused, self._refused = self._refused, ()
+        self._perform(self.state.finish_update(ts, results, refused, now_ms=self._runtime.now_ms()))
 
     def reopen_round(self) -> None:
         self._perform(self.state.redo_update())
@@ -182,7 +176,7 @@ class Session(RefreshedSubscriber):
         assert isinstance(request, AddQuery)
         args = request.args
         if isinstance(args, DeveloperError):
-            self._refused.append((record, self._refusal(args, record.query_id), request.journal))
+            self._refused += ((record, self._refusal(args, record.query_id), request.journal),)
             return
         record.handle = self._backend.subscribe(
             self,
@@ -198,8 +192,9 @@ class Session(RefreshedSubscriber):
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Send(data, is_transition):
-                    self._transport.send(data, is_transition=is_transition)
+                case Send():
+                    if self._transport.send(effect.data, effect.is_transition) and effect.is_transition:
+                        self.transition_sent()
                 case RequestUpdate():
                     self._backend.request(self)
                 case RunMutations():
@@ -235,14 +230,18 @@ class Session(RefreshedSubscriber):
                 )
                 self._mutation_finished(outcome)
                 return
-        outcome = await self._backend.mutation(
-            request.path,
-            request.args,
-            identity=queued.identity,
-            session_id=state.session_id,
-            request_id=number,
-            on_committed=self._mutation_finished,
-        )
+        try:
+            outcome = await self._backend.mutation(
+                request.path,
+                request.args,
+                identity=queued.identity,
+                session_id=state.session_id,
+                request_id=number,
+                on_committed=self._mutation_finished,
+            )
+        except ClientError as error:
+            self._perform(state.mutation_finished(self._refusal(error, number), Timestamp(0)))
+            return
         # Failures, and resends that the store recognised, come back without a commit of their own.
         if state.mutation_is_running:
             self._mutation_finished(outcome)
@@ -261,14 +260,16 @@ class Session(RefreshedSubscriber):
             return
         try:
             outcome = await self._backend.action(request.path, request.args, identity=identity)
+        except ClientError as error:
+            self._perform(self.state.action_finished(number, self._refusal(error, number)))
         except Exception as error:
             self._fail(error)
-            return
-        self._perform(self.state.action_finished(number, content_of(outcome)))
+        else:
+            self._perform(self.state.action_finished(number, content_of(outcome)))
 
-    def _refusal(self, error: DeveloperError, number: int) -> Content:
-        """The failure of a call whose arguments are no value: nothing of it was run."""
-        named = request_id(self._runtime, self.state.session_id, number)
+    def _refusal(self, error: ConcaveError, number: int) -> Content:
+        """The failure of a call whose arguments are no value, or whose path cannot be one: nothing of it was run."""
+        named = request_id(self.state.session_id, number)
         return failure(error_message(error, named, redact=False, source_root=None))
 
     def _fail(self, error: Exception) -> None:

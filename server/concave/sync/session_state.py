@@ -23,10 +23,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from concave.functions.frames import Identity
 from concave.reactive.content import Content, json_string
+from concave.reactive.live_query import Subscription, Version
 from concave.sync import messages
 from concave.sync.limits import DEFAULT_SESSION_LIMITS, SessionLimits
 from concave.sync.messages import (
@@ -42,6 +42,9 @@ from concave.sync.messages import (
 from concave.values.errors import INTERNAL_SERVER_ERROR
 from concave.values.types import Timestamp
 
+if TYPE_CHECKING:
+    from concave.functions.frames import Identity
+
 NORMAL_CLOSURE: Final = 1000
 INTERNAL_ERROR: Final = 1011
 TRY_AGAIN_LATER: Final = 1013
@@ -55,7 +58,7 @@ class Phase(Enum):
     """A Close effect was given, or the socket is gone. Every message and event is ignored."""
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Send:
     """Write one text message. A Transition's writer calls `transition_sent` when the transport has taken it."""
 
@@ -118,13 +121,17 @@ class QueuedMutation:
     may_be_resent: bool
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Update:
     """What has changed since the last update began."""
 
-    added: list[QueryRecord]
-    removed: list[QueryRecord]
+    added: Sequence[QueryRecord]
+    removed: Sequence[QueryRecord]
     identity_changed: bool
+
+
+_NO_CHANGE: Final = Update((), (), identity_changed=False)
+"""The update that only invalidated results call for: by far the most frequent one."""
 
 
 class SessionState:
@@ -363,23 +370,25 @@ class SessionState:
             and self.unsent < self._limits.transitions_unsent_max
         )
 
-    def results_changed(self) -> list[Effect]:
-        """A result that the client holds may be out of date."""
+    def results_changed(self) -> bool:
+        """A result that the client holds may be out of date. Returns whether an update can begin now."""
         self.wants_update = True
-        return [_REQUEST_UPDATE] if self.can_begin_update else []
+        return self.can_begin_update
 
     def begin_update(self) -> Update:
         """Take up everything that has happened so far. Only when `can_begin_update`."""
         assert self.can_begin_update
-        removed = self._removed
-        update = Update(
-            added=[record for record in self._added if not record.is_removed] if removed else self._added,
-            removed=removed,
-            identity_changed=self.recv_identity != self.cur_identity,
-        )
-        # Ids of an update that came to nothing are still to be told.
-        self._unsettled += [record.query_id for record in removed]
-        self._added, self._removed = [], []
+        update = _NO_CHANGE
+        if self.owes_transition:
+            added, removed = self._added, self._removed
+            update = Update(
+                added=[record for record in added if not record.is_removed] if removed else added,
+                removed=removed,
+                identity_changed=self.recv_identity != self.cur_identity,
+            )
+            # Ids of an update that came to nothing are still to be told.
+            self._unsettled += [record.query_id for record in removed]
+            self._added, self._removed = [], []
         self._update = update
         self._update_query_set = self.recv_query_set
         self._update_identity = self.recv_identity
@@ -396,9 +405,15 @@ class SessionState:
         return [_REQUEST_UPDATE] if self.can_begin_update else []
 
     def finish_update(
-        self, ts: Timestamp, results: Sequence[tuple[QueryRecord, Content, str | None]], *, now_ms: float
+        self,
+        ts: Timestamp,
+        results: Sequence[tuple[Subscription, Version]],
+        refused: Sequence[tuple[QueryRecord, Content, str | None]] = (),
+        *,
+        now_ms: float,
     ) -> list[Effect]:
-        """All queries of the update are known at `ts`; `results` holds those that ran, each with its journal."""
+        """All queries of the update are known at `ts`. `results` holds those that ran; each subscription's tag is its
+        record. `refused` are those that failed without being run, with their journals."""
         assert self._update is not None
         assert ts >= self.cur_ts
         self._update = None
@@ -409,12 +424,17 @@ class SessionState:
             # A query that was removed and added again under the same id has one modification, its result.
             modifications += [messages.query_removed(gone) for gone in self._unsettled if gone not in self.queries]
             self._unsettled = []
-        for record, content, journal in results:
+        for subscription, version in results:
+            record, content = subscription.tag, version.content
             sent = record.sent
-            if record.is_removed or sent is content or sent == content:
+            if record.is_removed or (sent is not None and sent.looks_like(content)):
                 continue
             record.sent = content
-            modifications.append(_modification(record.query_id, content, journal))
+            modifications.append(_modification(record.query_id, content, version.journal))
+        for record, content, journal in refused:
+            if not record.is_removed:
+                record.sent = content
+                modifications.append(_modification(record.query_id, content, journal))
         if not modifications and not self._update_owes:
             # Nothing was asked and nothing has changed: the client's state as of `cur` still stands.
             return [_REQUEST_UPDATE] if self.can_begin_update else []
@@ -423,8 +443,8 @@ class SessionState:
         self._cur_wire = end
         self.unsent += 1
         message = messages.transition(start, end, modifications, self.skew_ms, int(now_ms * 1e6))
-        effects: list[Effect] = [Send(message, is_transition=True)]
-        if self.can_begin_update:
+        effects: list[Effect] = [Send(message, True)]
+        if self.wants_update and self.can_begin_update:
             effects.append(_REQUEST_UPDATE)
         return effects
 
@@ -432,7 +452,7 @@ class SessionState:
         """The transport has taken one Transition."""
         assert self.unsent > 0
         self.unsent -= 1
-        return [_REQUEST_UPDATE] if self.can_begin_update else []
+        return [_REQUEST_UPDATE] if self.wants_update and self.can_begin_update else []
 
     def _owe_transition(self) -> list[Effect]:
         self.wants_update = self.owes_transition = True
