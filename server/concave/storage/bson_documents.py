@@ -115,9 +115,9 @@ class DocumentCodec:
 
     def finish(self, documents: list[Document]) -> list[Document]:
         """Turn documents as decoded with `options` into Convex documents, in place."""
-        if self._has_hidden:
-            for document in documents:
-                document.pop(HIDDEN_FIELD, None)
+        # Of an earlier schema, documents may hold encoded columns that this one does not have.
+        for document in documents:
+            document.pop(HIDDEN_FIELD, None)
         correct = self._correct
         if correct is not None:
             for document in documents:

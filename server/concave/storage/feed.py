@@ -87,8 +87,9 @@ class ChangeFeed:
 
     async def events(self, after: Timestamp) -> AsyncGenerator[FeedEvent, None]:
         """Everything after `after`, until cancelled."""
-        start = _start_after(after)
-        asked = Timestamp(after + 1)
+        # The stream starts at `after` itself, and what happened then is dropped here: until the server has seen
+        # something newer, its token names the time the stream started at, and a later time need not have come yet.
+        start = _start_at(after)
         failures = 0
         while True:
             try:
@@ -96,25 +97,21 @@ class ChangeFeed:
                     async for batch, token in batches:
                         failures = 0
                         for event in batch:
-                            for seen in self._translate(event):
+                            for seen in self._translate(event, after):
                                 yield seen
                         await self._repair()
                         start = {"resumeAfter": token}
                         covered = _covered(token, batch)
-                        # Until the server has seen something, its token names the time the stream was asked to start
-                        # at, which need not have come yet: nothing can be read there.
-                        if covered > asked:
+                        if covered > after:
                             yield FeedProgress(covered)
             except (ConnectionFailure, StoreError) as error:
                 logger.info("the change stream was lost (%s); resuming", error)
             except (OperationFailure, _HistoryLostError) as error:
-                if _is_resumable(error):
-                    continue
-                logger.warning("the change stream cannot be resumed (%s); starting again from now", error)
-                gap = await self._gap()
+                gap = None if _is_resumable(error) else await self._gap()
                 if gap is not None:
-                    start = _start_after(gap.ts)
-                    asked = Timestamp(gap.ts + 1)
+                    logger.warning("the change stream cannot be resumed (%s); starting again from now", error)
+                    after = gap.ts
+                    start = _start_at(after)
                     yield gap
             failures += 1
             await self._runtime.sleep(min(0.05 * 2**failures, BACKOFF_S_MAX))
@@ -173,9 +170,11 @@ class ChangeFeed:
         }
         return [{"$changeStream": stream}, {"$match": wanted}]
 
-    def _translate(self, event: Any) -> Iterator[FeedEvent]:
+    def _translate(self, event: Any, after: Timestamp) -> Iterator[FeedEvent]:
         operation: str = event["operationType"]
         ts = from_bson_timestamp(event["clusterTime"])
+        if ts <= after:
+            return
         if operation in ("dropDatabase", "invalidate"):
             raise _HistoryLostError(f"the database was dropped ({operation})")
         collection: str = event["ns"]["coll"]
@@ -275,5 +274,5 @@ def _covered(token: Any, batch: list[Any]) -> Timestamp:
     return ts
 
 
-def _start_after(ts: Timestamp) -> dict[str, BsonTimestamp]:
-    return {"startAtOperationTime": bson_timestamp(Timestamp(ts + 1))}
+def _start_at(ts: Timestamp) -> dict[str, BsonTimestamp]:
+    return {"startAtOperationTime": bson_timestamp(ts)}

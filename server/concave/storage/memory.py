@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from sortedcontainers import SortedDict
 
 from concave.schema.catalog import Catalog
+from concave.schema.checking import ValidationFailure
 from concave.schema.plan import IndexLayout, Plan, TableLayout
 from concave.storage.document_check import BAD_DOCUMENTS_MAX, DocumentCheck
 from concave.storage.projection import Projection, compile_projection
@@ -402,7 +403,18 @@ class MemoryStore:
                 raise WriteRefused(
                     "unique", f"{write.table}/{write.id} exists already", position=position, index="by_id"
                 )
+            self._check_validator(position, write)
         database.check_unique(entry.writes)
+
+    def _check_validator(self, position: int, write: DocumentWrite) -> None:
+        """As MongoDB does with the validators of the newest push, whichever node it came from."""
+        catalog = self.database.catalog
+        if write.after is None or catalog is None or write.table not in catalog.plan.tables:
+            return
+        try:
+            catalog.check_document(write.table)(write.after)
+        except ValidationFailure as failure:
+            raise WriteRefused("validator", f"{write.table}: {failure.text}", position=position) from failure
 
     def _own_view(self, entry: LogEntry) -> LogEntry:
         """The entry with keys by this node's catalog, and values that nobody shares."""

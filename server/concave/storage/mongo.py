@@ -176,7 +176,7 @@ class MongoStore:
             documents: list[Document] = reply["cursor"]["firstBatch"]
             # Open only if the server stopped at 16 MiB.
             while reply["cursor"]["id"]:
-                more = {"getMore": reply["cursor"]["id"], "collection": table, "maxTimeMS": READ_MS_MAX}
+                more = {"getMore": reply["cursor"]["id"], "collection": table}
                 reply = await self._read(more, held.codec.options)
                 documents += reply["cursor"]["nextBatch"]
         except InvalidBSON as error:
@@ -199,8 +199,8 @@ class MongoStore:
         return ts
 
     async def read_log(self, after_seq: int, limit: int) -> list[LogEntry]:
-        """As the contract says. An entry's timestamp is exact where the entry after it knows it; else it is a later one,
-        at which the entry is visible."""
+        """As the contract says. An entry's timestamp is exact where the entry after it knows it; else it is a later
+        one, at which the entry is visible."""
         if limit <= 0:
             return []
         # One more than asked for: it knows the timestamp of the last one.
@@ -209,12 +209,10 @@ class MongoStore:
         reply = await self._read(command | {"readConcern": {"level": "snapshot"}, "singleBatch": True}, LOG_ENTRIES)
         found: list[Document] = reply["cursor"]["firstBatch"]
         latest = from_bson_timestamp(reply["cursor"]["atClusterTime"])
-        following = [*found[1:], {}]
-        entries = [
-            entry_from_document(document, self._tables, _prev_ts(next_document) or latest)
-            for document, next_document in zip(found, following, strict=True)
+        stamps = [_prev_ts(following) or latest for following in found[1:]] + [latest]
+        return [
+            entry_from_document(document, self._tables, ts) for document, ts in zip(found[:limit], stamps, strict=False)
         ]
-        return entries[:limit]
 
     async def find_request(self, session_id: str, request_id: int) -> StoredRequest | None:
         """As the contract says, with the timestamp as `read_log` gives it."""
