@@ -43,7 +43,7 @@ class CompiledFunction:
             raise DeveloperError(
                 "InvalidArguments",
                 f"Arguments for {self.spec.path} are too large (actual: {bytes_used} bytes, "
-                f"limit: {self._args_bytes_max} bytes)",
+                f"limit: {self._args_bytes_max} bytes). Pass them in parts, by several calls.",
             )
         try:
             checked: dict[str, Value] = self._check_args(args)

@@ -66,7 +66,9 @@ class Exchange:
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         if len(body) > bytes_max:
-            raise ClientError("BadJsonBody", f"The request body is larger than {bytes_max} bytes.")
+            raise ClientError(
+                "BadJsonBody", f"The request body is larger than {bytes_max} bytes: send it in parts, by several calls."
+            )
         return body
 
     async def json_object(self, bytes_max: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from concave.http.engine_port import EnginePort
 from concave.http.exchange import Exchange
 from concave.http.rendering import checked_format, render_answer
 from concave.values.codec import decode
-from concave.values.errors import ClientError
+from concave.values.errors import ClientError, DeveloperError
 from concave.values.limits import Limits
 from concave.values.timestamps import ts_from_wire, ts_to_wire
 from concave.values.types import Timestamp, Value
@@ -138,7 +138,12 @@ class PublicApi:
         if len(queries) > BATCH_QUERIES_MAX:
             raise ClientError("BadJsonBody", f"A batch holds at most {BATCH_QUERIES_MAX} queries, not {len(queries)}.")
         default = _default_format(exchange)
-        calls = [(_path(query), _arguments(query), checked_format(query.get("format"), default)) for query in queries]
+        calls = []
+        for position, query in enumerate(queries):
+            try:
+                calls.append((_path(query), _arguments(query), checked_format(query.get("format"), default)))
+            except (ClientError, DeveloperError) as error:
+                raise ClientError(error.code, f"queries[{position}]: {error.message}") from None
         ts = self._engine.latest_ts
         answers = await asyncio.gather(
             *(self._engine.query(path, args, ts=ts, internal_ok=caller.is_admin) for path, args, _ in calls)
@@ -186,7 +191,7 @@ def _arguments(body: Mapping[str, Any]) -> Value:
         args = args[0]
     if type(args) is not dict:
         raise ClientError("BadJsonBody", "`args` must be an object, or an array with one object.")
-    return decode(args)
+    return decode(args, where="Arguments")
 
 
 def _default_format(exchange: Exchange) -> str:

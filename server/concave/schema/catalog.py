@@ -107,7 +107,7 @@ class Catalog:
 
     def _unknown_table(self, table: str) -> DeveloperError:
         return DeveloperError(
-            "TableNotFound", f"There is no table `{table}` in the schema. {near(table, sorted(self.plan.tables))}"
+            "TableNotFound", f"There is no table `{table}` in the schema. {near(table, sorted(self.schema.tables))}"
         )
 
     def _unknown_index(self, table: str, name: str) -> DeveloperError:
@@ -117,5 +117,7 @@ class Catalog:
             hint = "It is a search or vector index: query it with `with_search_index` or `ctx.vector_search`."
         else:
             names = list(plan.layout.indexes)
-            hint = f"{near(name, names)} The table's indexes are {', '.join(f'`{each}`' for each in names)}."
+            hint = near(name, names)
+            if hint.startswith("Did"):
+                hint += f" The table's indexes are {', '.join(f'`{each}`' for each in names)}."
         return DeveloperError("IndexNotFoundError", f"Index `{table}.{name}` not found. {hint}")

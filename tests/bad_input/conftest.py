@@ -1,0 +1,245 @@
+"""One server for all of these tests, ways to do it wrong, and a check that nothing came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pymongo
+import pytest
+from bson import encode
+from websockets.sync.client import ClientConnection, connect
+
+HERE = Path(__file__).resolve().parent
+TIMEOUT_S = 30.0
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def environment() -> dict[str, str]:
+    # Wide, so that no message is broken into lines where a test looks for it.
+    return {**{k: w for k, w in os.environ.items() if not k.startswith("CONCAVE_DB")}, "COLUMNS": "500"}
+
+
+def concave(*arguments: object, cwd: Path | None = None) -> Finished:
+    """Run the command to its end."""
+    completed = subprocess.run(
+        [sys.executable, "-m", "concave.cli.main", *map(str, arguments)],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    return Finished(completed.returncode, completed.stdout, completed.stderr)
+
+
+class Server:
+    """`concave dev` on an app and a database of its own."""
+
+    def __init__(self, app: Path, database_uri: str, directory: Path) -> None:
+        self.app = app
+        self.database_uri = database_uri
+        self.data_dir = directory / "data"
+        self._log = directory / "server.log"
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        with self._log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "concave.cli.main", "dev", "--app", str(app), "--port", str(port)),
+                    *("--data-dir", str(self.data_dir), "--db", database_uri),
+                ],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment(),
+            )
+        wait_until(lambda: self.process.poll() is not None or "\nconcave ready" in self.log, "the server did not start")
+        assert self.process.poll() is None, self.log
+        self.admin_key: str = json.loads((self.data_dir / "deployment.json").read_text())["admin_key"]
+        self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT_S)
+        self._mongo: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(database_uri)
+
+    @property
+    def log(self) -> str:
+        """What the server has printed so far."""
+        return self._log.read_text()
+
+    def stop(self) -> None:
+        self._http.close()
+        self._mongo.close()
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    # Calls over HTTP
+
+    def post(self, route: str, **request: Any) -> httpx.Response:
+        return self._http.post(route, **request)
+
+    def request(self, method: str, route: str, **request: Any) -> httpx.Response:
+        return self._http.request(method, route, **request)
+
+    def call(self, kind: str, path: str, args: Any) -> dict[str, Any]:
+        response = self.post(f"/api/{kind}", json={"path": path, "args": args, "format": "convex_encoded_json"})
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def value(self, kind: str, path: str, args: Any) -> Any:
+        """The result of a call that must succeed."""
+        answer = self.call(kind, path, args)
+        assert answer["status"] == "success", answer
+        return answer["value"]
+
+    def failure(self, kind: str, path: str, args: Any) -> str:
+        """What a call says that must fail in its function, and change nothing; without the request id's line."""
+        with self.unchanged():
+            answer = self.call(kind, path, args)
+        assert answer["status"] == "error", answer
+        assert "errorData" not in answer
+        head, _, message = answer["errorMessage"].partition("\n")
+        assert re.fullmatch(r"\[Request ID: [0-9a-f]{16}\] Server Error", head)
+        assert message
+        return message
+
+    # The database
+
+    def contents(self) -> dict[str, list[bytes]]:
+        """All documents of all collections, the engine's own included, and the indexes and validators."""
+        database = self._mongo.get_default_database()
+        found: dict[str, list[bytes]] = {}
+        for listed in database.list_collections():
+            name = listed["name"]
+            options = [encode({"options": listed["options"]}), encode(database[name].index_information())]
+            found[name] = options + [encode(document) for document in database[name].find().sort("_id", 1)]
+        return found
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """What happens within changes nothing in the database, and the server goes on answering."""
+        before = self.contents()
+        yield
+        assert self.contents() == before, "the database has changed"
+        assert self.process.poll() is None, "the server has ended"
+
+    @property
+    def collection(self) -> Callable[[str], Any]:
+        database = self._mongo.get_default_database()
+        return lambda name: database[name]
+
+
+class RawClient:
+    """A client of the sync protocol that says exactly what it is told to."""
+
+    def __init__(self, url: str) -> None:
+        self._socket: ClientConnection = connect(
+            url.replace("http", "ws", 1) + "/api/1.48.0/sync", compression=None, proxy=None, open_timeout=TIMEOUT_S
+        )
+
+    def __enter__(self) -> RawClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def send(self, message: Any) -> None:
+        """Text and bytes as they are, everything else as JSON."""
+        self._socket.send(message if isinstance(message, str | bytes) else json.dumps(message))
+
+    def connect(self) -> None:
+        self.send(
+            {
+                "type": "Connect",
+                "sessionId": str(uuid.uuid4()),
+                "connectionCount": 0,
+                "lastCloseReason": "InitialConnect",
+                "clientTs": 0,
+            }
+        )
+
+    def next(self) -> dict[str, Any]:
+        """The next message that is no Ping; `ConnectionClosed` is raised at the end."""
+        while True:
+            message: dict[str, Any] = json.loads(self._socket.recv(timeout=TIMEOUT_S))
+            if message["type"] != "Ping":
+                return message
+
+
+@pytest.fixture(scope="session")
+def start_server(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Server]]:
+    """Starts a server on an app; all are stopped at the end, and their databases dropped."""
+    servers: list[Server] = []
+
+    def start(app: Path) -> Server:
+        uri = re.sub(r"/[^/?]*(\?|$)", rf"/bad_input_{uuid.uuid4().hex[:8]}\1", mongo_uri)
+        servers.append(Server(app, uri, tmp_path_factory.mktemp("server")))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+        with pymongo.MongoClient[dict[str, Any]](server.database_uri) as client:
+            client.drop_database(client.get_default_database().name)
+
+
+@pytest.fixture(scope="session")
+def server(start_server: Callable[[Path], Server]) -> Server:
+    return start_server(HERE / "app")
+
+
+@pytest.fixture(name="concave", scope="session")
+def _concave() -> Callable[..., Finished]:
+    """Runs the command to its end."""
+    return concave
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[[Callable[[], object], str], None]:
+    """Waits for a condition; fails with a text if it never comes true."""
+    return wait_until
+
+
+@pytest.fixture
+def open_client(server: Server) -> Iterator[Callable[[], RawClient]]:
+    """Opens raw clients of the sync protocol, which are closed at the end."""
+    with ExitStack() as clients:
+        yield lambda: clients.enter_context(RawClient(server.url))
