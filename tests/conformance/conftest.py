@@ -120,7 +120,7 @@ async def mongo_world(database_uri: str) -> AsyncIterator[MongoWorld]:
 
 @pytest.fixture(params=["memory", "mongo"])
 def backend_uri(request: pytest.FixtureRequest) -> str | None:
-    """URI of a MongoDB database, or None for memory. Not part of `world`, as it may start a mongod on a loop of its own."""
+    """URI of a MongoDB database, or None for memory. Apart from `world`: it may start a mongod on a loop of its own."""
     return None if request.param == "memory" else cast(str, request.getfixturevalue("database_uri"))
 
 

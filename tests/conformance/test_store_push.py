@@ -107,7 +107,7 @@ async def test_an_index_may_change_its_columns(bench: Any, open_bench: Any, make
 
 async def test_a_new_unique_index_over_equal_keys_is_refused(bench: Any, open_bench: Any, make_plan: Any) -> None:
     await bench.insert("messages", bench.document("messages", channel="a"), bench.document("messages", channel="a"))
-    fields = {name: field for name, field in (("channel", v.string()), ("extra", v.optional(v.any())))}
+    fields = {"channel": v.string(), "extra": v.optional(v.any())}
     with pytest.raises(PushRefused):
         await open_bench("other", make_plan(messages=define_table(**fields).index("one", ["channel"], unique=True)))
 
