@@ -170,16 +170,8 @@ class Server:
 class RawClient:
     """A client of the sync protocol that says exactly what it is told to."""
 
-    def __init__(self, url: str) -> None:
-        self._socket: ClientConnection = connect(
-            url.replace("http", "ws", 1) + "/api/1.48.0/sync", compression=None, proxy=None, open_timeout=TIMEOUT_S
-        )
-
-    def __enter__(self) -> RawClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
 
     def send(self, message: Any) -> None:
         """Text and bytes as they are, everything else as JSON."""
@@ -241,5 +233,6 @@ def until() -> Callable[[Callable[[], object], str], None]:
 @pytest.fixture
 def open_client(server: Server) -> Iterator[Callable[[], RawClient]]:
     """Opens raw clients of the sync protocol, which are closed at the end."""
-    with ExitStack() as clients:
-        yield lambda: clients.enter_context(RawClient(server.url))
+    address = server.url.replace("http", "ws", 1) + "/api/1.48.0/sync"
+    with ExitStack() as sockets:
+        yield lambda: RawClient(sockets.enter_context(connect(address, compression=None, proxy=None)))

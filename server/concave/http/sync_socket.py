@@ -183,7 +183,7 @@ class Connection:
             self.session.close(INTERNAL_ERROR, INTERNAL_SERVER_ERROR)
 
     def receive_binary(self) -> None:
-        self.session.close(INTERNAL_ERROR, INTERNAL_SERVER_ERROR)
+        self.session.close(INTERNAL_ERROR, f"{INTERNAL_SERVER_ERROR}: messages are text frames, not binary ones")
 
     def lost(self) -> None:
         """The socket is gone. May be called twice."""

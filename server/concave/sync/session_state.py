@@ -94,6 +94,7 @@ Effect: TypeAlias = Send | Close | RequestUpdate | RunMutations | RunAction
 
 _REQUEST_UPDATE: Final = RequestUpdate()
 _RUN_MUTATIONS: Final = RunMutations()
+_COMPONENT_REFUSED: Final = "componentPath is for admins, and there are none on this socket"
 
 
 class QueryRecord:
@@ -219,7 +220,7 @@ class SessionState:
         if isinstance(message, Connect):
             return self._connect(message, now_ms, latest_ts)
         if self.phase is not Phase.OPEN:
-            return self.close(INTERNAL_ERROR, INTERNAL_SERVER_ERROR)
+            return self._refuse("the first message must be Connect")
         if isinstance(message, MutationRequest):
             return self._enqueue_mutation(message)
         if isinstance(message, ModifyQuerySet):
@@ -236,11 +237,11 @@ class SessionState:
 
     def _connect(self, message: Connect, now_ms: float, latest_ts: Timestamp) -> list[Effect]:
         if self.phase is not Phase.CONNECTING:
-            return self.close(INTERNAL_ERROR, INTERNAL_SERVER_ERROR)
+            return self._refuse("Connect was sent twice on one connection")
         observed = message.max_observed_ts
         if observed is not None and observed > latest_ts:
             if observed > (now_ms + self._limits.clock_tolerance_ms) * 1e6:
-                return self.close(INTERNAL_ERROR, INTERNAL_SERVER_ERROR)
+                return self._refuse("Connect.maxObservedTimestamp is ahead of the server's clock")
             # Another node, or this one before a restart, was ahead of what we know; it is not far.
             self.floor_ts = observed
         self.phase = Phase.OPEN
@@ -252,14 +253,18 @@ class SessionState:
 
     def _modify_query_set(self, message: ModifyQuerySet) -> list[Effect]:
         # What counts is what was received last: clients do not wait for a Transition before they send the next one.
-        if message.base_version != self.recv_query_set or message.new_version <= message.base_version:
-            return self.close(INTERNAL_ERROR, INTERNAL_SERVER_ERROR)
+        base, new = message.base_version, message.new_version
+        if base != self.recv_query_set:
+            return self._refuse(f"ModifyQuerySet.baseVersion is {base}, the last newVersion was {self.recv_query_set}")
+        if new <= base:
+            return self._refuse(f"ModifyQuerySet.newVersion is {new}, not above baseVersion {base}")
         for modification in message.modifications:
             query_id = modification.query_id
             if isinstance(modification, AddQuery):
-                # Only an admin may name a component, and there are no admins on this socket.
-                if query_id in self.queries or modification.component_path:
-                    return self.close(INTERNAL_ERROR, INTERNAL_SERVER_ERROR)
+                if query_id in self.queries:
+                    return self._refuse(f"query {query_id} was added twice")
+                if modification.component_path:
+                    return self._refuse(_COMPONENT_REFUSED)
                 if len(self.queries) >= self._limits.queries_max:
                     return self.close(TRY_AGAIN_LATER, "TooManyQueries")
                 record = QueryRecord(modification)
@@ -268,15 +273,17 @@ class SessionState:
             else:
                 removed = self.queries.pop(query_id, None)
                 if removed is None:
-                    return self.close(INTERNAL_ERROR, INTERNAL_SERVER_ERROR)
+                    return self._refuse(f"query {query_id} was removed and is not in the query set")
                 removed.is_removed = True
                 self._removed.append(removed)
-        self.recv_query_set = message.new_version
+        self.recv_query_set = new
         return self._owe_transition()
 
     def _authenticate(self, message: Authenticate) -> list[Effect]:
         if message.base_version != self.recv_identity:
-            return self.close(INTERNAL_ERROR, INTERNAL_SERVER_ERROR)
+            return self._refuse(
+                f"Authenticate.baseVersion is {message.base_version}, the identity version is {self.recv_identity}"
+            )
         if message.token_type != "None":
             # Nobody vouches for tokens on this server. Closing is as mandatory as the message (spec 4.1).
             text = (
@@ -290,7 +297,7 @@ class SessionState:
 
     def _enqueue_mutation(self, message: MutationRequest) -> list[Effect]:
         if message.component_path:
-            return self.close(INTERNAL_ERROR, INTERNAL_SERVER_ERROR)
+            return self._refuse(_COMPONENT_REFUSED)
         queue = self._mutations
         if queue is None:
             queue = self._mutations = deque()
@@ -307,9 +314,11 @@ class SessionState:
         actions = self._actions
         if actions is None:
             actions = self._actions = set()
+        if message.component_path:
+            return self._refuse(_COMPONENT_REFUSED)
         # An answer names its request and nothing else, so two with one number cannot be told apart.
-        if message.component_path or message.request_id in actions:
-            return self.close(INTERNAL_ERROR, INTERNAL_SERVER_ERROR)
+        if message.request_id in actions:
+            return self._refuse(f"the action of request {message.request_id} is still running")
         if len(actions) >= self._limits.actions_in_flight_max:
             return self.close(TRY_AGAIN_LATER, "TooManyInflightActionsForSingleClient")
         actions.add(message.request_id)
@@ -466,6 +475,11 @@ class SessionState:
             return []
         self.disconnected()
         return [Close(code, reason)]
+
+    def _refuse(self, fault: str) -> list[Effect]:
+        """End the connection over a message that does not follow from those before it: a reconnect mends that. Clients
+        choose their back-off by how the reason begins; `fault`, at most 100 bytes, is for whoever reads their log."""
+        return self.close(INTERNAL_ERROR, f"{INTERNAL_SERVER_ERROR}: {fault}")
 
     def disconnected(self) -> None:
         """The socket is gone. Calls that run go on; their ends are ignored."""
