@@ -374,9 +374,19 @@ class RefreshRounds:
             live = self._move(subscription)
         version = live.version
         if version is not None and version.valid_at(subscription.wanted_ts):
-            subscription.deliver(version)
+            self._deliver(live, subscription, version)
         else:
             self._join(live, subscription)
+
+    def _deliver(self, live: LiveQuery, subscription: Subscription, version: Version) -> None:
+        """Hand over a version that is valid for the subscriber's round."""
+        if version is not live.version or version.stale_at is not None:
+            # There is a newer result, or will be; that it became stale may have been news before this round began, so
+            # nobody would tell the subscription again.
+            subscriber = subscription.subscriber
+            assert isinstance(subscriber, RefreshedSubscriber)
+            subscriber.mark_due(subscription)
+        subscription.deliver(version)
 
     def _move(self, subscription: Subscription) -> LiveQuery:
         """Subscribe to the live query that fits the journal and the identity that the subscription has now."""
@@ -458,23 +468,21 @@ class RefreshRounds:
             if waiter.has_left:
                 continue
             try:
-                if is_current and version.valid_at(waiter.wanted_ts) and self._may_have(live, waiter, version):
-                    waiter.deliver(version)
-                elif isinstance(waiter, Subscription):
-                    self._need(waiter)
+                holds = is_current and version.valid_at(waiter.wanted_ts)
+                if not isinstance(waiter, Subscription):
+                    if holds:
+                        waiter.deliver(version)
+                    else:
+                        self._join(live, waiter)
+                elif holds and (not version.read_identity or live.identity_key == waiter.caller_key):
+                    self._deliver(live, waiter, version)
                 else:
-                    self._join(live, waiter)
+                    self._need(waiter)
             except Exception:
                 logger.exception("a subscriber of %s failed to take its result", live.path)
             if number % STEP_SUBSCRIBERS == 0 and self._runtime.monotonic() > deadline:
                 await self._runtime.sleep(0)
                 deadline = self._runtime.monotonic() + STEP_S
-
-    def _may_have(self, live: LiveQuery, waiter: Waiter, version: Version) -> bool:
-        """False if the run looked at its caller's identity and the waiter is somebody else."""
-        if not version.read_identity or not isinstance(waiter, Subscription):
-            return True
-        return live.identity_key == waiter.caller_key
 
     async def _failed(self, live: LiveQuery, run: Run, error: Exception) -> None:
         """Trouble of ours: callers of one-off queries hear of it, subscribers try again after a while."""

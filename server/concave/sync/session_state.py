@@ -139,6 +139,7 @@ class SessionState:
     __slots__ = (
         "_actions",
         "_added",
+        "_are_run",
         "_cur_wire",
         "_limits",
         "_mutations",
@@ -207,6 +208,9 @@ class SessionState:
 
         self._mutations: deque[QueuedMutation] | None = None
         self._running_mutation: QueuedMutation | None = None
+        """The one without a response; None also between a commit and the return of the call."""
+        self._are_run = False
+        """From `RunMutations` until `next_mutation` has given None: there is somebody to run what is queued."""
         self._actions: set[int] | None = None
 
     # -- messages -----------------------------------------------------------------------------------------------
@@ -306,8 +310,9 @@ class SessionState:
         # A client re-sends right after it has connected, before it can have had an answer from us.
         may_be_resent = self.is_reconnect and not self.cur_ts
         queue.append(QueuedMutation(message, self.identity, may_be_resent))
-        if len(queue) > 1 or self._running_mutation is not None:
+        if self._are_run:
             return []
+        self._are_run = True
         return [_RUN_MUTATIONS]
 
     def _start_action(self, message: ActionRequest) -> list[Effect]:
@@ -331,6 +336,7 @@ class SessionState:
         assert self._running_mutation is None
         if not self._mutations or self.phase is Phase.CLOSED:
             self._mutations = None
+            self._are_run = False
             return None
         self._running_mutation = self._mutations.popleft()
         return self._running_mutation
