@@ -18,6 +18,16 @@ def load(app_dir: Path) -> LoadedApp:
             "in it, or name the app's directory with --app"
         )
     app = load_app(app_dir)
+    if not app.modules:
+        raise ConfigurationError(
+            f"there is no app in {app_dir.absolute()}: that directory holds no Python module. Write one with tables "
+            "and functions, or name the app's directory with --app"
+        )
+    if not app.schema.tables and not len(app.registry):
+        print(
+            f"warning: the app in {app_dir.absolute()} defines no table and no function: is it the right directory?",
+            file=sys.stderr,
+        )
     for warning in app.warnings:
         print(warning, file=sys.stderr)
     return app

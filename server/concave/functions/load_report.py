@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from concave.values.errors import ConfigurationError
+from concave.values.errors import ConcaveError, ConfigurationError
 
 
 @dataclass(slots=True, frozen=True, order=True)
@@ -49,6 +49,7 @@ class Places:
     """Writes places in the app's source as people look for them: `schema/messaging/messages.py`."""
 
     def __init__(self, directory: Path) -> None:
+        self._name = directory.name
         self._parent = directory.parent
         self._inside = f"{directory}/"
 
@@ -57,14 +58,20 @@ class Places:
         return str(Path(text).relative_to(self._parent)) if text.startswith(self._inside) else text
 
     def problem(self, file: str | Path, line: int, message: str) -> LoadProblem:
-        return LoadProblem(self.relative(file), line, message)
+        """Places in the app that the message names are written alike; the problem's own at its head is left out."""
+        shown = self.relative(file)
+        message = message.replace(self._inside, f"{self._name}/")
+        return LoadProblem(shown, line, message.removeprefix(f"{shown}:{line}: "))
 
     def import_problem(self, error: BaseException, importing: Path) -> LoadProblem:
         """The problem behind an exception that importing a module raised: at the app's own innermost line."""
         if isinstance(error, SyntaxError) and error.filename:
             shown = f"\n    {error.text.rstrip()}" if error.text else ""
             return self.problem(error.filename, error.lineno or 1, f"{type(error).__name__}: {error.msg}{shown}")
-        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if isinstance(error, ConcaveError):
+            text = error.message  # what the engine says of a definition stands for itself
+        else:
+            text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         for frame in reversed(traceback.extract_tb(error.__traceback__)):
             if frame.filename.startswith(self._inside):
                 source = linecache.getline(frame.filename, frame.lineno or 1).strip()

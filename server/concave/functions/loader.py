@@ -93,7 +93,7 @@ def _load(package: AppPackage, places: Places) -> LoadedApp:
         schema = Schema(tables, schema_validation=options.schema_validation)
     except SchemaDefinitionError as error:
         for problem in error.problems:
-            message = f"table `{problem.table}`: {problem.message}. {problem.mend}"
+            message = f"{problem.subject}: {problem.message}. {problem.mend}"
             found.problems.append(places.problem(problem.location.file, problem.location.line, message))
     if schema is not None:
         _check_validators([spec for spec, _ in functions], schema, places, found)
@@ -172,7 +172,8 @@ def _functions(found: _Findings, places: Places) -> list[tuple[FunctionSpec, Fun
             continue
         if path in functions:
             first = functions[path][0]
-            message = f"`{path}` is defined twice; the other is at {places.relative(first.file)}:{first.line}"
+            other = f"{places.relative(first.file)}:{first.line}"
+            message = f"`{path}` is defined twice; the other is at {other}: rename one of them"
             found.problems.append(places.problem(reference.file, reference.line, message))
             continue
         functions[path] = (spec, reference)
@@ -205,7 +206,8 @@ def _tables(found: _Findings, places: Places) -> dict[str, TableDefinition]:
         name = defined[0] if defined else appearances[0][1]
         if name in tables:
             other = tables[name].location
-            message = f"the table `{name}` is defined twice; the other is at {places.relative(other.file)}:{other.line}"
+            at = f"{places.relative(other.file)}:{other.line}"
+            message = f"the table `{name}` is defined twice; the other is at {at}: rename one of the variables"
             found.problems.append(places.problem(table.location.file, table.location.line, message))
             continue
         try:

@@ -68,9 +68,13 @@ class Problem:
     message: str
     mend: str
 
+    @property
+    def subject(self) -> str:
+        """What breaks the rule."""
+        return f"table `{self.table}`" + (f", index `{self.index}`" if self.index is not None else "")
+
     def __str__(self) -> str:
-        where = f"table `{self.table}`" + (f", index `{self.index}`" if self.index is not None else "")
-        return f"{self.location}: {where}: {self.message}. {self.mend} [{self.code}]"
+        return f"{self.location}: {self.subject}: {self.message}. {self.mend} [{self.code}]"
 
 
 def schema_problems(tables: Mapping[str, TableDefinition], *, schema_validation: bool, limits: Limits) -> list[Problem]:

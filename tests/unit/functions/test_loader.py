@@ -160,7 +160,7 @@ def test_clocks_and_networks_next_to_queries_are_reported(write_app):
         ("from concave import query\n\n@query\ndef get(ctx): ...\n", "app/m.py:3: @query `get` is not async"),
         (
             "from concave import query\n\n@query(args={'a': str})\nasync def get(ctx, a): ...\n",
-            "app/m.py:3: DeveloperError",
+            "app/m.py:3: @query(args=...), field `a`: <class 'str'> is no validator",
         ),
         (
             "from concave import query\n@query\nasync def get(ctx, when: complex): ...\n",
@@ -172,7 +172,7 @@ def test_clocks_and_networks_next_to_queries_are_reported(write_app):
         ),
         (
             "from concave import define_table, v\nt = define_table(a=v.string()).index('by_b', ['b'])\n",
-            "app/m.py:2: table `t`:",
+            "app/m.py:2: table `t`, index `by_b`:",
         ),
         (QUERY.format("list", 1) + QUERY.format("list_", 1), "app/m.py:6: `m:list` is defined twice"),
     ],
