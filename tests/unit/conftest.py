@@ -1,7 +1,7 @@
 """A node with a database of one table in memory, for tests of live queries and sessions.
 
-The timeline, the refresh rounds, the cache and the invalidation index are the real ones; only the functions and the store
-are not. Snapshot reads are exact: every version of a document is kept.
+The timeline, the refresh rounds, the cache and the invalidation index are the real ones; only the functions and the
+store are not. Snapshot reads are exact: every version of a document is kept.
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ class FakeNode:
 
     # -- functions ----------------------------------------------------------------------------------------------------
 
-    def evaluate(self, path: str, args: Any, ts: Timestamp, journal: str | None) -> tuple[Content, IntervalSet, str | None]:
+    def evaluate(
+        self, path: str, args: Any, ts: Timestamp, journal: str | None
+    ) -> tuple[Content, IntervalSet, str | None]:
         read_set = IntervalSet()
         if path == "get":
             read_set.add(point(TABLE, args["key"]))
@@ -123,7 +125,11 @@ class FakeNode:
             size = int(journal) if journal is not None else len(self.all_at(ts))
             return success({"pinned": size, "now": len(self.all_at(ts))}), read_set, str(size)
         read_set.add(whole_table(TABLE))
-        return failure(f"[Request ID: {len(self.runs):016x}] Server Error\nUncaught Error: no {path}"), read_set, journal
+        return (
+            failure(f"[Request ID: {len(self.runs):016x}] Server Error\nUncaught Error: no {path}"),
+            read_set,
+            journal,
+        )
 
     async def execute(self, live: LiveQuery, ts: Timestamp) -> Version:
         self.runs.append((live.path, ts))
