@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from concave.cli.process import on_stop_signals
+from concave.cli.pushing import push_schema
 from concave.cli.web_server import WebServer
 from concave.functions.attempts import RunnerOptions
 from concave.functions.loader import LoadedApp
@@ -27,13 +28,11 @@ from concave.functions.runner import FunctionRunner
 from concave.http.app import create_app
 from concave.http.sync_socket import SyncSocket
 from concave.reactive.engine import Engine
-from concave.schema.catalog import Catalog
 from concave.schema.plan import compile_plan
 from concave.storage.committer import Committer
 from concave.storage.mongo import MongoStore
-from concave.storage.store import PushProgress, PushRefused
+from concave.storage.store import PushProgress
 from concave.storage.timeline import Timeline
-from concave.values.errors import ConfigurationError
 from concave.values.limits import DEFAULT_LIMITS
 from concave.values.runtime import Runtime
 
@@ -63,7 +62,7 @@ class Node:
 
     async def push(self, app: LoadedApp, progress: PushProgress | None = None) -> None:
         """Serve another version of the app: bring its schema to the database first. Raises as `push_schema`."""
-        catalog = await push_schema(self._store, app, progress)
+        catalog = await push_schema(self._store, compile_plan(app.schema), progress)
         self.engine.swap_app(app, catalog)
 
     async def serve(self, bound: socket.socket, on_ready: Callable[[], None]) -> None:
@@ -96,7 +95,7 @@ async def started_node(
     store = MongoStore(options.uri, runtime=runtime, node=name)
     await store.start()
     try:
-        catalog = await push_schema(store, app, progress)
+        catalog = await push_schema(store, compile_plan(app.schema), progress)
         timeline = await Timeline.open(store)
         committer = Committer(store, timeline, runtime, node=name)
         runner = FunctionRunner(
@@ -117,14 +116,6 @@ async def started_node(
     finally:
         await runtime.close()
         await store.close()
-
-
-async def push_schema(store: MongoStore, app: LoadedApp, progress: PushProgress | None) -> Catalog:
-    """Bring the app's schema to the database. Raises `ConfigurationError` if the data there breaks it."""
-    try:
-        return await store.push(compile_plan(app.schema), progress=progress)
-    except PushRefused as exc:
-        raise ConfigurationError(f"{exc}\nChange these documents, or the schema; nothing was pushed.") from None
 
 
 def _cursor_key(options: NodeOptions) -> bytes:

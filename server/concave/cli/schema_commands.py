@@ -12,10 +12,10 @@ from typing import Any
 from concave.cli.database_access import database
 from concave.cli.loading import load
 from concave.cli.progress import ProgressLine
+from concave.cli.pushing import push_schema
 from concave.schema.diff import PlanDiff, diff
 from concave.schema.plan import Plan, compile_plan
 from concave.storage.mongo import MongoStore
-from concave.storage.store import PushRefused
 from concave.values.errors import ConfigurationError
 from concave.values.runtime import SystemRuntime
 
@@ -72,9 +72,7 @@ async def _push(store: MongoStore, plan: Plan) -> PlanDiff:
     difference = diff(plan, await store.database_state())
     progress = ProgressLine()
     try:
-        await store.push(plan, progress=progress)
-    except PushRefused as exc:
-        raise ConfigurationError(f"{exc}\nChange these documents, or the schema; nothing was pushed.") from None
+        await push_schema(store, plan, progress)
     finally:
         progress.finish()
     return difference

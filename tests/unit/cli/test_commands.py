@@ -158,6 +158,7 @@ def test_run_against_what_will_not(run: Run, server_url: str, answer: tuple[int,
 
 def test_a_data_directory_that_cannot_be_written(run: Run, tmp_path: Path) -> None:
     (tmp_path / "schema").mkdir()
+    (tmp_path / "schema" / "empty.py").touch()
     (tmp_path / "file").touch()
     status, _, err = run("dev", "--port", "0", "--data-dir", "file/inside")
     assert status == 1
