@@ -30,7 +30,7 @@ class Watcher(RefreshedSubscriber):
         self.broken_off: Exception | None = None
 
     def watch(self, tag: str, path: str, args: Any = None, journal: str | None = None) -> Subscription:
-        subscription = self.node.rounds.subscribe(
+        subscription: Subscription = self.node.rounds.subscribe(
             self, tag, path, orjson.dumps(args or {}), journal=journal, identity=None
         )
         self.node.rounds.request(self)
@@ -114,7 +114,7 @@ async def test_a_slow_query_delays_only_those_who_hold_it(node: Any, settled: Se
     fast.watch("a", "get", {"key": "a"})
     for value in range(3):
         node.write("a", value)
-        await settled(lambda value=value: bool(fast.rounds) and fast.rounds[-1][1] == {"a": value})  # type: ignore[misc]
+        await settled(lambda value=value: bool(fast.rounds) and fast.rounds[-1][1] == {"a": value})
     assert not slow.rounds
     while len(gate.waiting):
         gate.let_one_go()
@@ -334,3 +334,68 @@ async def test_the_cache_is_bounded_and_forgets_the_least_recently_used(node: An
     await read(node, "get", {"key": "b"})
     assert len(node.runs) == 5
     assert len(node.invalidation) == 3
+
+
+# -- identity ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_result_is_shared_between_callers_unless_it_looked_at_them(node: Any, settled: Settled) -> None:
+    looks = False
+    execute = node.execute
+
+    async def executed(live: Any, ts: Timestamp) -> Version:
+        version: Version = await execute(live, ts)
+        version.read_identity = looks
+        return version
+
+    node.rounds._execute = executed
+    ada, bob = {"subject": "ada"}, {"subject": "bob"}
+    watchers = []
+    for identity in (ada, bob, None):
+        watcher = Watcher(node)
+        node.rounds.subscribe(watcher, "a", "get", b'{"key":"a"}', journal=None, identity=identity)
+        node.rounds.request(watcher)
+        await settled(lambda watcher=watcher: bool(watcher.rounds))
+        watchers.append(watcher)
+    assert len(node.runs) == 1
+    looks = True
+    node.write("a", 1)
+    await settled(lambda: all(len(w.rounds) == 2 for w in watchers))
+    assert len(node.runs) == 4, "one shared run found out that it must not be shared, two more followed"
+    node.write("a", 2)
+    await settled(lambda: all(len(w.rounds) == 3 for w in watchers))
+    assert len(node.runs) == 7
+    assert len({id(s.live) for w in watchers for s in w_subscriptions(node, w)}) == 3
+    looks = False
+    node.write("a", 3)
+    await settled(lambda: all(len(w.rounds) == 4 for w in watchers))
+    version = await node.rounds.read("get", b'{"key":"a"}', ts=node.latest_ts, identity={"subject": "eve"})
+    assert version.content.body == b"3"
+    assert len(node.runs) == 10, "one of the three was filed for everybody"
+
+
+def w_subscriptions(node: Any, watcher: Watcher) -> list[Subscription]:
+    return [s for live in node.cache.live_queries() for s in live.subscriptions if s.subscriber is watcher]
+
+
+async def test_a_one_off_caller_is_never_given_what_was_read_as_somebody_else(node: Any, settled: Settled) -> None:
+    execute = node.execute
+
+    async def executed(live: Any, ts: Timestamp) -> Version:
+        version: Version = await execute(live, ts)
+        version.read_identity = True
+        return version
+
+    await read(node, "get", {"key": "a"})
+    node.write("b", 0)
+    live = node.cache.live_queries()[0]
+    assert live.is_shared
+    node.rounds._execute = executed
+    live.version.touched(node.latest_ts)
+    versions = await asyncio.gather(
+        *(
+            node.rounds.read("get", b'{"key":"a"}', ts=node.latest_ts, identity={"subject": name})
+            for name in ("ada", "bob")
+        )
+    )
+    assert versions[0] is not versions[1]
