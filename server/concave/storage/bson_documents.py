@@ -23,6 +23,7 @@ from typing import Any, Final
 from bson.binary import Binary
 from bson.code import Code
 from bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
+from bson.datetime_ms import DatetimeMS
 from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64 as BsonLong
@@ -133,6 +134,19 @@ class DocumentCodec:
             return document
         hidden = self._hidden(document)
         return document if hidden is None else {**document, HIDDEN_FIELD: hidden}
+
+
+def foreign_value(value: Any, path: str = "") -> str | None:
+    """Where in a document, decoded with the driver's own types, the first value is that no Convex value has."""
+    if isinstance(value, dict):
+        inner = [(f"{path}.{name}", item) for name, item in value.items()]
+    elif isinstance(value, list):
+        inner = [(f"{path}[{position}]", item) for position, item in enumerate(value)]
+    elif isinstance(value, (*_FOREIGN_TYPES, DatetimeMS)):
+        return f"at {path}: the BSON type {type(value).__name__} is no Convex value"
+    else:
+        return None
+    return next((found for at, item in inner if (found := foreign_value(item, at)) is not None), None)
 
 
 # ---- where a table wants numbers and where Int64s ----

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from concave.schema.catalog import Catalog
 from concave.schema.checking import ValidationFailure
@@ -34,3 +35,15 @@ class DocumentCheck:
                 if holder != document["_id"]:
                     return f"the unique index `{index.name}` would hold the same key for {holder}"
         return None
+
+
+def system_field_problem(document: Mapping[str, Any]) -> str | None:
+    """What is wrong with `_id` and `_creationTime` of a document as some program wrote it."""
+    if type(document["_id"]) is not str:
+        return (
+            f"its _id is of the type {type(document['_id']).__name__}, not a string: concave.new_document_id makes ids"
+        )
+    created = document.get("_creationTime")
+    if not isinstance(created, int | float) or isinstance(created, bool):
+        return "its _creationTime is not a number: milliseconds since 1970"
+    return None

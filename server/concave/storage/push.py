@@ -14,8 +14,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
+import bson
 import orjson
+from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import InvalidBSON
+from bson.raw_bson import RawBSONDocument
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from concave.schema.catalog import Catalog
@@ -23,9 +26,9 @@ from concave.schema.diff import Change, CollectionState, DatabaseState, IndexSta
 from concave.schema.json_schema import HIDDEN_FIELD
 from concave.schema.plan import MongoIndex, Plan
 from concave.schema.validators import resolve_docs
-from concave.storage.bson_documents import DocumentCodec
+from concave.storage.bson_documents import DocumentCodec, ForeignTypeError, foreign_value
 from concave.storage.commit_log import COMMITS, REQUEST_KEY
-from concave.storage.document_check import BAD_DOCUMENTS_MAX, DocumentCheck
+from concave.storage.document_check import BAD_DOCUMENTS_MAX, DocumentCheck, system_field_problem
 from concave.storage.lane import Codec, Lanes
 from concave.storage.mongo_tables import SYSTEM_COLLECTIONS
 from concave.storage.store import BadDocument, PushProgress, PushRefused, StoreError
@@ -42,6 +45,8 @@ INDEX_BUILD_TIMEOUT_S: Final = 6 * 3600.0
 SCAN_BATCH: Final = 1_000
 NUMBERING_ATTEMPTS: Final = 5
 
+_UNDECODED: Final[Any] = CodecOptions(document_class=RawBSONDocument)
+_AS_FOUND: Final[Codec] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 _MAJORITY: Final = {"w": "majority"}
 _NAMESPACE_EXISTS: Final = 48
 _NAMESPACE_NOT_FOUND: Final = 26
@@ -99,11 +104,11 @@ class SchemaPush:
             self._report("checking documents", done, len(tables))
             check = DocumentCheck(catalog, name)
             codec = _codec(catalog, name)
-            async for documents in _batches(self._lanes, name, {}, codec.options):
-                for document in codec.finish(documents):
-                    message = check.problem(document)
+            async for documents in _batches(self._lanes, name, {}, _UNDECODED):
+                for document in documents:
+                    message = _problem(document, codec, check)
                     if message is not None:
-                        bad.append(BadDocument(name, document["_id"], message))
+                        bad.append(BadDocument(name, str(document["_id"]), message))
                     if len(bad) >= BAD_DOCUMENTS_MAX:
                         raise PushRefused(bad)
         if bad:
@@ -296,6 +301,18 @@ def _document_types(catalog: Catalog) -> dict[str, str]:
     }
 
 
+def _problem(stored: Document, codec: DocumentCodec, check: DocumentCheck) -> str | None:
+    """What is wrong with a document as it was found, None if nothing is."""
+    assert isinstance(stored, RawBSONDocument)
+    if (problem := system_field_problem(stored)) is not None:
+        return problem
+    try:
+        document = bson.decode(stored.raw, codec.options)
+    except (InvalidBSON, ForeignTypeError) as error:
+        return foreign_value(bson.decode(stored.raw, _AS_FOUND)) or str(error)
+    return check.problem(codec.finish([document])[0])
+
+
 async def _find_all(lanes: Lanes, collection: str, wanted: dict[str, Any]) -> list[Document]:
     """All documents of one of the engine's own, small collections."""
     command = {"find": collection, "filter": wanted, "batchSize": 20_000, "readConcern": {"level": "majority"}}
@@ -316,20 +333,22 @@ async def _batches(
     lanes: Lanes, collection: str, wanted: dict[str, Any], codec: Codec
 ) -> AsyncIterator[list[Document]]:
     """Documents in `_id` order, a thousand at a time, each batch a read of its own: a long walk outlives snapshots."""
-    after: dict[str, Any] = {}
+    last: Any = None
     while True:
         command = {
             "find": collection,
-            "filter": {"$and": [wanted, after]},
+            "filter": wanted,
             "sort": {"_id": 1},
+            "hint": {"_id": 1},
             "limit": SCAN_BATCH,
             "singleBatch": True,
             "readConcern": {"level": "majority"},
         }
-        reply = await lanes.command(command, codec=codec)
-        documents: list[Document] = reply["cursor"]["firstBatch"]
-        if not documents:
+        if last is not None:
+            # A bound of the index goes on from one type of `_id` to the next, which `$gt` does not. It is inclusive.
+            command["min"] = {"_id": last}
+        documents: list[Document] = (await lanes.command(command, codec=codec))["cursor"]["firstBatch"]
+        yield [document for document in documents if last is None or document["_id"] != last]
+        if len(documents) < SCAN_BATCH:
             return
         last = documents[-1]["_id"]
-        yield documents
-        after = {"_id": {"$gt": last}}

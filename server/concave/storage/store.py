@@ -172,7 +172,7 @@ class PushRefused(StoreError):
 
     def __str__(self) -> str:
         lines = [f"{bad.table}/{bad.id}: {bad.message}" for bad in self.documents]
-        return "the data in the database breaks the new schema:\n" + "\n".join(lines)
+        return "the data in the database breaks the new schema; the first documents that do:\n" + "\n".join(lines)
 
 
 @dataclass(slots=True, frozen=True)
