@@ -73,7 +73,7 @@ class MongoStore:
         try:
             database = parse_uri(uri)["database"]
         except (InvalidURI, DriverConfigurationError, ValueError) as error:
-            raise ConfigurationError(f"{uri!r} is no MongoDB URI: {error}") from error
+            raise ConfigurationError(f"{_without_password(uri)!r} is no MongoDB URI: {error}") from error
         if not database:
             raise ConfigurationError(
                 f"the MongoDB URI {_without_password(uri)!r} names no database: write mongodb://host:port/NAME"
@@ -101,7 +101,7 @@ class MongoStore:
             if isinstance(error, ConfigurationError):
                 raise
             raise ConfigurationError(
-                f"MongoDB at {_without_password(self._uri)} cannot be used: {error}\n"
+                f"MongoDB at {_without_password(self._uri)} cannot be used: {_reason(error)}\n"
                 "Start it, correct the URI, or run `concave dev`, which brings a MongoDB of its own."
             ) from error
         self._client = client
@@ -299,6 +299,11 @@ def _check_server(hello: dict[str, Any], uri: str) -> None:
             "Start mongod with `--replSet rs0` and run `rs.initiate()` in mongosh once, or run `concave dev`, which "
             "brings a MongoDB of its own."
         )
+
+
+def _reason(error: Exception) -> str:
+    """What the driver says, without the state of its topology that it appends."""
+    return str(error).partition(", Timeout: ")[0]
 
 
 def _without_password(uri: str) -> str:
