@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from concave.schema.checking import Check, compile_document_check
 from concave.schema.plan import IndexLayout, Plan, TableLayout, TablePlan
+from concave.schema.references import Reference, references_by_target
 from concave.schema.rules import near
 from concave.schema.schema import Schema
 from concave.schema.system_tables import SYSTEM_TABLE_NUMBERS, SYSTEM_TABLES
@@ -24,7 +25,7 @@ class Catalog:
     ids are still recognised); system tables have theirs by definition.
     """
 
-    __slots__ = ("_checks", "_names", "numbers", "plan")
+    __slots__ = ("_checks", "_names", "_references", "numbers", "plan")
 
     def __init__(self, plan: Plan, numbers: Mapping[str, int]) -> None:
         self.plan = plan
@@ -33,6 +34,7 @@ class Catalog:
         missing = [name for name in plan.tables if name not in self.numbers]
         assert not missing, f"tables without a number: {missing}"
         assert len(self._names) == len(self.numbers), "two tables share one number"
+        self._references = references_by_target(plan.schema.tables)
         self._checks: dict[str, Check] = {
             name: compile_document_check(table.document_type, self) for name, table in plan.tables.items()
         }
@@ -86,6 +88,10 @@ class Catalog:
         if check is None:
             raise self._unknown_table(table)
         return check
+
+    def references_to(self, table: str) -> tuple[Reference, ...]:
+        """The references with `on_delete` that documents of the table may be the target of."""
+        return self._references.get(table, ())
 
     def document_validator(self, table: str) -> Validator:
         """What a document of the table looks like, system fields included (`v.doc`)."""

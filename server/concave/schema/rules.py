@@ -26,6 +26,7 @@ from concave.schema.kinds import (
     Validator,
 )
 from concave.schema.natural import can_be_vector, can_contain
+from concave.schema.references import Occurrence, index_for, occurrences
 from concave.schema.validator_rules import IDENTIFIER_MEND, ValidatorProblem, validator_problems, walk
 from concave.values.errors import DeveloperError
 from concave.values.limits import Limits
@@ -140,6 +141,7 @@ class _TableRules:
             self._filter_fields(search, search.filter_fields)
         for vector in self.table.vector_indexes:
             self._vector_index(vector)
+        self._references()
         self._equal_indexes()
         return self.problems
 
@@ -189,19 +191,48 @@ class _TableRules:
                 f"at `{path}`: {child.describe()} names a table that the schema lacks",
                 near(child.table, known),
             )
-        if child.on_delete == "set_null" and not self._admits_null_or_missing(path):
+
+    def _references(self) -> None:
+        """The rules of `on_delete` (`references.py`)."""
+        by_path: dict[tuple[str, ...], list[Occurrence]] = {}
+        for occurrence in occurrences(self.document):
+            by_path.setdefault(occurrence.path, []).append(occurrence)
+        for path, found in by_path.items():
+            if all(occurrence.findable for occurrence in found):
+                self._reference(".".join(path), found)
+            else:
+                self._add(
+                    "OnDeleteNotFindable",
+                    f"at `.{'.'.join(path)}`: on_delete in an array or a record, where no index can find the reference",
+                    "Keep such references in a table of their own, one document each, or leave out on_delete.",
+                )
+
+    def _reference(self, field: str, found: list[Occurrence]) -> None:
+        nulled = [occurrence for occurrence in found if occurrence.validator.on_delete == "set_null"]
+        can_be_null = all(occurrence.nullable for occurrence in nulled)
+        if not can_be_null and not all(occurrence.optional and not occurrence.nullable for occurrence in nulled):
             self._add(
                 "OnDeleteNeedsNull",
-                f"at `{path}`: on_delete is set_null, but the field must hold an id",
+                f"at `.{field}`: on_delete is set_null, but the field must hold an id",
                 "Make the field v.nullable(...) or v.optional(...), or choose restrict or cascade.",
             )
-
-    def _admits_null_or_missing(self, path: str) -> bool:
-        """Whether everything at this path of the walk leaves room for no id: an optional field or a union with null."""
-        return any(
-            at == path and (child.is_optional or (isinstance(child, ScalarValidator) and child.scalar == "null"))
-            for at, child in walk(self.document)
-        )
+        ways: dict[str, str] = {}
+        for occurrence in found:
+            target, way = occurrence.validator.table, str(occurrence.validator.on_delete)
+            if ways.setdefault(target, way) != way:
+                self._add(
+                    "OnDeleteAmbiguous",
+                    f"at `.{field}`: on_delete is {ways[target]} and {way} for the same table `{target}`",
+                    "Say the same at all places that describe this field.",
+                )
+        if index_for(found[0].path, self.indexes) is None:
+            name = field.replace(".", "_")
+            self._add(
+                "OnDeleteNeedsIndex",
+                f"at `.{field}`: on_delete needs an index that begins with `{field}`, to find what refers to a "
+                "document that is deleted",
+                f'Add .index("by_{name}", ["{field}"]) to the table.',
+            )
 
     def _index_names(self) -> None:
         seen: dict[str, AnyIndex] = {}

@@ -85,7 +85,7 @@ class Schema:
 
     def to_json(self) -> Json:
         """The wire form of 5.1, tables by name. Traits appear as the fields and indexes they add; `unique`,
-        `on_delete` and policies are not part of it."""
+        `on_delete`, policies and pre-images are not part of it."""
         return {
             "tables": [_table_json(name, table) for name, table in self.tables.items()],
             "schemaValidation": self.schema_validation,

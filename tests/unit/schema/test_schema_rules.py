@@ -87,7 +87,19 @@ RULES: list[tuple[str, Build]] = [
     ("InvalidIdentifier", lambda: define_table({"a b": v.any()})),
     ("UnknownTableInId", lambda: define_table(x=v.id("nowhere"))),
     ("DocInTable", lambda: define_table(x=v.doc("t"))),
-    ("OnDeleteNeedsNull", lambda: define_table(x=v.id("t", on_delete="set_null"))),
+    ("OnDeleteNeedsNull", lambda: define_table(x=v.id("t", on_delete="set_null")).index("by_x", ["x"])),
+    ("OnDeleteNeedsIndex", lambda: define_table(x=v.id("t", on_delete="cascade"))),
+    ("OnDeleteNeedsIndex", lambda: define_table(x=v.id("t", on_delete="cascade"), y=v.any()).index("i", ["y", "x"])),
+    ("OnDeleteNeedsIndex", lambda: define_table(x=v.id("t", on_delete="cascade")).index("i", ["x"], staged=True)),
+    ("OnDeleteNotFindable", lambda: define_table(x=v.array(v.id("t", on_delete="cascade")))),
+    ("OnDeleteNotFindable", lambda: define_table(x=v.record(v.id("t", on_delete="restrict"), v.any()))),
+    ("OnDeleteNotFindable", lambda: define_table(x=v.object(y=v.array(v.object(z=v.id("t", on_delete="restrict")))))),
+    (
+        "OnDeleteAmbiguous",
+        lambda: define_table(
+            v.union(v.object(x=v.id("t", on_delete="cascade")), v.object(x=v.id("t", on_delete="restrict")))
+        ).index("by_x", ["x"]),
+    ),
     ("TraitNeedsFields", lambda: define_table(v.any()).timestamps()),
 ]
 
@@ -168,8 +180,14 @@ def test_on_delete_set_null_needs_room_for_no_id() -> None:
             a=v.optional(v.id("t", on_delete="set_null")),
             b=v.nullable(v.id("t", on_delete="set_null")),
             c=v.id("t", on_delete="cascade"),
-        )
+        ).index("by_a", ["a"]).index("by_b", ["b"]).index("by_c", ["c", "a"])
     })  # fmt: skip
+
+
+def test_on_delete_without_an_index_names_the_one_to_add() -> None:
+    (problem,) = problems({"t": define_table(o=v.object(x=v.id("t", on_delete="restrict")))})
+    assert problem.message.startswith("at `.o.x`: on_delete needs an index that begins with `o.x`")
+    assert problem.mend == 'Add .index("by_o_x", ["o.x"]) to the table.'
 
 
 def _indexed(count: int, *, unique: bool = False) -> TableDefinition:
