@@ -1,4 +1,4 @@
-"""The ASGI application of a deployment: public API, health routes, sync socket, the web app's files.
+"""The ASGI application of a deployment: public API, probes, sync socket, the web app's files.
 
 Requests are told apart by exact path first, since those are the hot ones; there is no middleware on their way.
 """
@@ -36,16 +36,18 @@ def create_app(
     static_dir: Path | None = None,
     instance_name: str = INSTANCE_NAME,
     limits: Limits = DEFAULT_LIMITS,
+    health: Mapping[str, Mapping[str, Endpoint]] | None = None,
 ) -> ASGIApp:
     """The application. Whoever calls this starts and stops the engine; there is no lifespan in here.
 
     `sync_socket` serves the websockets at `/api/sync` and `/api/{version}/sync`. `static_dir` holds a built web app,
     served at `/`; without it (or without an index.html in it) a page says that the deployment runs.
+    `health` are the routes of `health.health_routes`, for load balancers.
     """
     authorizer = Authorizer(admin_key)
     api = PublicApi(engine, authorizer, limits)
     return Application(
-        routes={**api.routes(), **_health_routes(instance_name, limits)},
+        routes={**api.routes(), **_probe_routes(instance_name, limits), **(health or {})},
         run=api.run,
         web_app=WebApp(static_dir, instance_name),
         sync_socket=sync_socket,
@@ -120,7 +122,7 @@ class Application:
         except Exception as exc:  # the last door: whatever got here must become a response
             status, body = render_error(exc)
         else:
-            status = HTTPStatus.OK
+            status = exchange.status
         await exchange.respond(status, body)
 
 
@@ -136,7 +138,7 @@ async def _unsupported(exchange: Exchange) -> bytes:
 _UNSUPPORTED: Final = dict.fromkeys(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), _unsupported)
 
 
-def _health_routes(instance_name: str, limits: Limits) -> dict[str, Mapping[str, Endpoint]]:
+def _probe_routes(instance_name: str, limits: Limits) -> dict[str, Mapping[str, Endpoint]]:
     release = f"concave-{version('concavedb')}"
 
     async def echo(exchange: Exchange) -> bytes:

@@ -26,9 +26,10 @@ class Exchange:
     """`content_type` is lower-cased and without parameters; headers that are absent are None.
 
     `reply_type` is the content type of the response; an endpoint that answers with anything but JSON changes it.
+    `status` is that of an answer, 200 unless the endpoint changes it; what is raised has its own.
     """
 
-    __slots__ = ("_receive", "_send", "authorization", "client", "content_type", "origin", "reply_type", "scope")
+    __slots__ = ("_receive", "_send", "authorization", "client", "content_type", "origin", "reply_type", "scope", "status")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -39,6 +40,7 @@ class Exchange:
         self.client: bytes | None = None
         self.content_type = b""
         self.reply_type = JSON
+        self.status = 200
         for name, value in scope["headers"]:
             if name == b"content-type":
                 self.content_type = value if value == JSON else value.partition(b";")[0].strip().lower()

@@ -21,13 +21,13 @@ from concave.reactive.content import content_of, failure
 from concave.reactive.invalidation import InvalidationIndex
 from concave.reactive.live_query import LiveQuery, Subscription, Version
 from concave.reactive.query_cache import CacheStatistics, QueryCache
-from concave.reactive.refresh import RefreshedSubscriber, RefreshRounds
+from concave.reactive.refresh import FLOOR_WAIT_S, RefreshedSubscriber, RefreshRounds
 from concave.schema.catalog import Catalog
 from concave.storage.committer import Committer
 from concave.storage.store import Store, StoredRequest
 from concave.storage.timeline import Timeline
 from concave.values.codec import decode_json, encode_json
-from concave.values.errors import ClientError
+from concave.values.errors import ClientError, EngineError
 from concave.values.intervals import IntervalSet
 from concave.values.limits import DEFAULT_LIMITS, Limits
 from concave.values.runtime import Runtime
@@ -63,6 +63,10 @@ class Engine:
             executions_max=limits.concurrent_queries_max,
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._calls = 0
+        """Mutations and actions under way, whether or not anybody still waits for them."""
+        self._no_calls = asyncio.Event()
+        self._no_calls.set()
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -82,6 +86,19 @@ class Engine:
         if tasks:
             await asyncio.wait(tasks)
 
+    def stopped_tasks(self) -> list[str]:
+        """Names of the tasks that ought to run and do not: before `start`, after `close`, or through a bug."""
+        if not self._tasks:
+            return ["engine"]
+        return [task.get_name() for task in self._tasks if task.done()]
+
+    async def wait_no_calls(self) -> None:
+        """Wait until no mutation and no action is under way; callers see to it that none is begun, and bound the wait.
+        Calls whose client has gone count, too."""
+        while self._calls:
+            self._no_calls.clear()
+            await self._no_calls.wait()
+
     def swap_app(self, app: LoadedApp, catalog: Catalog) -> None:
         """From now on calls run the new version of the app; every live query runs again. Calls under way go on."""
         self._runner.swap(app, catalog)
@@ -91,6 +108,18 @@ class Engine:
     def latest_ts(self) -> Timestamp:
         """The newest timestamp that can be read; all acknowledged mutations are visible at it."""
         return self._timeline.latest_ts
+
+    async def reach(self, ts: Timestamp) -> None:
+        """Wait until `ts` can be read here: a client has seen it on another node. Raises `EngineError` when that takes
+        too long."""
+        if self._timeline.latest_ts >= ts:
+            return
+        try:
+            async with asyncio.timeout(FLOOR_WAIT_S):
+                await self._timeline.wait_for_ts(ts)
+        except TimeoutError:
+            behind = ts - self._timeline.latest_ts
+            raise EngineError(f"a client has seen a time that is {behind} ns ahead of this node") from None
 
     def cache_statistics(self) -> CacheStatistics:
         return self._cache.statistics()
@@ -129,21 +158,29 @@ class Engine:
 
         `on_committed` is called at the commit, before anybody hears of what was written.
         """
-        return await self._runner.run_mutation(
-            path,
-            args,
-            identity=identity,
-            session_id=session_id,
-            request_id=request_id,
-            on_committed=on_committed,
-            internal_ok=internal_ok,
-        )
+        self._calls += 1
+        try:
+            return await self._runner.run_mutation(
+                path,
+                args,
+                identity=identity,
+                session_id=session_id,
+                request_id=request_id,
+                on_committed=on_committed,
+                internal_ok=internal_ok,
+            )
+        finally:
+            self._call_ended()
 
     async def action(
         self, path: str, args: Value, *, identity: Identity | None = None, internal_ok: bool = False
     ) -> ActionOutcome:
         """Run an action to its end."""
-        return await self._runner.run_action(path, args, identity=identity, internal_ok=internal_ok)
+        self._calls += 1
+        try:
+            return await self._runner.run_action(path, args, identity=identity, internal_ok=internal_ok)
+        finally:
+            self._call_ended()
 
     async def run_any(
         self, path: str, args: Value, *, identity: Identity | None = None, internal_ok: bool = False
@@ -152,7 +189,16 @@ class Engine:
         spec = self._runner.app.registry.get(path)
         if spec is not None and spec.kind == "query":
             return await self.query(path, args, identity=identity, internal_ok=internal_ok)
-        return await self._runner.run_any(path, args, identity=identity, internal_ok=internal_ok)
+        self._calls += 1
+        try:
+            return await self._runner.run_any(path, args, identity=identity, internal_ok=internal_ok)
+        finally:
+            self._call_ended()
+
+    def _call_ended(self) -> None:
+        self._calls -= 1
+        if not self._calls:
+            self._no_calls.set()
 
     async def find_request(self, session_id: str, request_id: int) -> StoredRequest | None:
         """What an earlier sending of the same mutation returned, if it was committed."""

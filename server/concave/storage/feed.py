@@ -31,7 +31,7 @@ from pymongo.helpers_shared import _check_command_response
 
 from concave.schema.json_schema import HIDDEN_FIELD
 from concave.storage.bson_documents import LOG_ENTRIES
-from concave.storage.commit_log import COMMITS, bson_timestamp, entry_from_document, from_bson_timestamp
+from concave.storage.commit_log import COMMITS, bson_timestamp, entry_from_document, from_bson_timestamp, snapshot_ts
 from concave.storage.lane import COMMAND_TIMEOUT_S, Lane, Lanes, document_of
 from concave.storage.mongo_tables import SYSTEM_COLLECTIONS, MongoTable, MongoTables
 from concave.storage.store import (
@@ -64,7 +64,8 @@ class _HistoryLostError(Exception):
 
 
 class ChangeFeed:
-    """One reader of the change stream. `tables` is asked anew for each event, as a push changes it."""
+    """One reader of the change stream. `tables` is asked anew for each event, as a push changes it. `heard_of` is told
+    the number and the timestamp of each entry."""
 
     def __init__(
         self,
@@ -74,12 +75,14 @@ class ChangeFeed:
         tables: Callable[[], MongoTables],
         *,
         own_session: Binary,
+        heard_of: Callable[[int, Timestamp], None],
     ) -> None:
         self._client = client
         self._lanes = lanes
         self._runtime = runtime
         self._tables = tables
         self._own_session = own_session
+        self._heard_of = heard_of
         self._commit: tuple[bytes, int] | None = None
         """Session and number of the transaction that brought the newest log entry."""
         self._repairs: list[tuple[str, str, dict[str, str]]] = []
@@ -158,7 +161,7 @@ class ChangeFeed:
             logger.warning("the database does not say where it is: %s", error)
             return None
         found = reply["cursor"]["firstBatch"]
-        return FeedGap(from_bson_timestamp(reply["cursor"]["atClusterTime"]), int(found[0]["_id"]) if found else 0)
+        return FeedGap(snapshot_ts(reply), int(found[0]["_id"]) if found else 0)
 
     def _pipeline(self, start: dict[str, Any]) -> list[dict[str, Any]]:
         hidden = [name for name in SYSTEM_COLLECTIONS if name != COMMITS]
@@ -167,6 +170,8 @@ class ChangeFeed:
             "lsid.id": {"$ne": self._own_session},
             "ns.coll": {"$nin": hidden},
             "operationType": {"$in": _OPERATIONS},
+            # What the trimmer does to old entries concerns nobody.
+            "$or": [{"ns.coll": {"$ne": COMMITS}}, {"operationType": {"$nin": ("update", "delete")}}],
         }
         return [{"$changeStream": stream}, {"$match": wanted}]
 
@@ -203,6 +208,7 @@ class ChangeFeed:
             # The writer has other indexes: it may have left out of `before` what ours need.
             for name in {write.table for write in entry.writes}:
                 yield ForeignWrite(name, ts, None, precise=False)
+        self._heard_of(entry.seq, ts)
         yield RemoteCommit(entry)
 
     def _foreign_write(self, table: MongoTable, operation: str, event: Any, ts: Timestamp) -> ForeignWrite:

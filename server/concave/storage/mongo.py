@@ -22,7 +22,7 @@ from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure
 from pymongo.uri_parser import parse_uri
 
 from concave.schema.catalog import Catalog
-from concave.schema.diff import DatabaseState
+from concave.schema.diff import DatabaseState, diff
 from concave.schema.plan import IndexLayout, Plan
 from concave.storage.batch_writer import BatchWriter
 from concave.storage.bson_documents import LOG_ENTRIES
@@ -34,14 +34,18 @@ from concave.storage.commit_log import (
     from_bson_timestamp,
     record_from_document,
     request_key,
+    snapshot_ts,
 )
 from concave.storage.feed import ChangeFeed
 from concave.storage.lane import PLAIN, Codec, Lanes, Reply
+from concave.storage.log_trimmer import LogRetention, LogTrimmer
 from concave.storage.mongo_tables import MONGO_ID_INDEX, MongoTable, MongoTables
+from concave.storage.node_registry import NodeRegistry, Position
 from concave.storage.push import SchemaPush, read_database_state
 from concave.storage.store import (
     FeedEvent,
     LogEntry,
+    LogTrimmed,
     Order,
     PushProgress,
     SnapshotTooOld,
@@ -50,6 +54,7 @@ from concave.storage.store import (
     StoreUnavailable,
     TableStats,
 )
+from concave.storage.table_numbers import missing_numbers
 from concave.values.errors import ConfigurationError
 from concave.values.runtime import Runtime
 from concave.values.types import Document, Timestamp
@@ -123,6 +128,20 @@ class MongoStore:
         self._tables = MongoTables(catalog)
         return catalog
 
+    async def adopt(self, plan: Plan) -> Catalog:
+        """Take a plan that has been pushed before, without changing the database; from here on the store reads and
+        writes by the returned catalog. Raises `ConfigurationError` if the database lacks something."""
+        state = await read_database_state(self._lanes)
+        missing = diff(plan, state).creates
+        if missing or missing_numbers(state.tables, plan.user_tables):
+            raise ConfigurationError(
+                f"the database lacks {len(missing)} of the tables and indexes that the app declares: "
+                "run `concave schema push`"
+            )
+        catalog = Catalog(plan, state.tables)
+        self._tables = MongoTables(catalog)
+        return catalog
+
     async def database_state(self) -> DatabaseState:
         """The database as it is, for `schema.diff`."""
         return await read_database_state(self._lanes)
@@ -131,7 +150,7 @@ class MongoStore:
         reply = await self._read(
             {"find": COMMITS, "filter": {"_id": 0}, "limit": 1, "readConcern": {"level": "snapshot"}}, PLAIN
         )
-        return from_bson_timestamp(reply["cursor"]["atClusterTime"])
+        return snapshot_ts(reply)
 
     async def last_seq(self, ts: Timestamp) -> int:
         command = {"find": COMMITS, "filter": {}, "projection": {"_id": 1}, "sort": {"_id": -1}, "limit": 1}
@@ -208,7 +227,12 @@ class MongoStore:
         command = {"find": COMMITS, "filter": wanted, "sort": {"_id": 1}, "limit": limit + 1}
         reply = await self._read(command | {"readConcern": {"level": "snapshot"}, "singleBatch": True}, LOG_ENTRIES)
         found: list[Document] = reply["cursor"]["firstBatch"]
-        latest = from_bson_timestamp(reply["cursor"]["atClusterTime"])
+        latest = snapshot_ts(reply)
+        numbers = [int(document["_id"]) for document in found]
+        if any("writes" not in document for document in found[:limit]) or (
+            numbers and numbers != list(range(after_seq + 1, after_seq + 1 + len(numbers)))
+        ):
+            raise LogTrimmed(f"the log is not whole behind entry {after_seq}: older entries are trimmed")
         stamps = [_prev_ts(following) or latest for following in found[1:]] + [latest]
         return [
             entry_from_document(document, self._tables, ts) for document, ts in zip(found[:limit], stamps, strict=False)
@@ -231,8 +255,26 @@ class MongoStore:
     def feed(self, after: Timestamp) -> AsyncIterator[FeedEvent]:
         lanes, writer = self._open
         assert self._client is not None
-        changes = ChangeFeed(self._client, lanes, self._runtime, lambda: self._tables, own_session=writer.session_id)
+        changes = ChangeFeed(
+            self._client,
+            lanes,
+            self._runtime,
+            lambda: self._tables,
+            own_session=writer.session_id,
+            heard_of=self._heard_of,
+        )
         return changes.events(after)
+
+    def _heard_of(self, seq: int, ts: Timestamp) -> None:
+        if self._last is None or seq > self._last[0]:
+            self._last = seq, ts
+
+    def registry(self, position: Position) -> NodeRegistry:
+        """The live nodes of the database, of which this one, at `position`, is to be one."""
+        return NodeRegistry(self._lanes, self._runtime, node=self._node, position=position)
+
+    def log_trimmer(self, registry: NodeRegistry, retention: LogRetention) -> LogTrimmer:
+        return LogTrimmer(self._lanes, registry, self._runtime, node=self._node, retention=retention)
 
     async def stats(self) -> Sequence[TableStats]:
         catalog = self._tables.catalog

@@ -13,7 +13,7 @@ from concave.storage.projection import Projection, compile_projection
 from concave.storage.store import DocumentWrite, IndexKeyChange
 from concave.values.types import Document
 
-SYSTEM_COLLECTIONS = ("_commits", "_tables", "_schema")
+SYSTEM_COLLECTIONS = ("_commits", "_tables", "_schema", "_nodes", "_leases")
 MONGO_ID_INDEX = "_id_"
 
 

@@ -128,6 +128,10 @@ class SnapshotTooOld(StoreError):
     """The timestamp lies before the history that the store keeps: read again at a newer one."""
 
 
+class LogTrimmed(StoreError):
+    """An entry asked for has lost its writes, or is deleted: start again from the current time."""
+
+
 class SeqTaken(StoreError):
     """Another node has committed this log number: read its entries, validate again, try the next."""
 
@@ -242,7 +246,10 @@ class Store(Protocol):
         """
 
     async def read_log(self, after_seq: int, limit: int) -> list[LogEntry]:
-        """Entries with numbers above `after_seq`, oldest first, at most `limit`."""
+        """Entries with numbers above `after_seq`, oldest first, at most `limit`.
+
+        Raises `LogTrimmed` if one of them is not whole any more.
+        """
 
     async def find_request(self, session_id: str, request_id: int) -> StoredRequest | None:
         """The stored outcome of a client's mutation, if it was committed."""

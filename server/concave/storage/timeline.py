@@ -44,6 +44,7 @@ class Timeline:
     def __init__(self, latest_ts: Timestamp, last_seq: int) -> None:
         self._latest_ts = latest_ts
         self._last_seq = last_seq
+        self._feed_ts = latest_ts
         self._recent_log = RecentLog(latest_ts)
         self._listeners: list[Listener] = []
         self._appending = False
@@ -65,6 +66,11 @@ class Timeline:
     def last_seq(self) -> int:
         """The number of the newest log entry that was published."""
         return self._last_seq
+
+    @property
+    def feed_ts(self) -> Timestamp:
+        """Up to when everything that the feed brings was published. Own commits do not move it."""
+        return self._feed_ts
 
     @property
     def recent_log(self) -> RecentLog:
@@ -156,6 +162,7 @@ class Timeline:
     def _receive(self, event: FeedEvent) -> None:
         match event:
             case FeedProgress(ts):
+                self._feed_ts = max(self._feed_ts, ts)
                 if ts > self._latest_ts:
                     self._latest_ts = ts
                     self._changed.set()
@@ -171,6 +178,7 @@ class Timeline:
                     self._publish(Published(self._at(ts), tables=frozenset((table,)), writers=writers))
             case FeedGap(ts, last_seq):
                 self._last_seq = max(self._last_seq, last_seq)
+                self._feed_ts = max(self._feed_ts, ts)
                 self._publish(Published(self._at(ts), everything=True))
 
     def _at(self, ts: Timestamp) -> Timestamp:
