@@ -1,7 +1,7 @@
 """uvicorn's websocket protocol with a shorter way between the socket and the session, for live queries' sake.
 
 One commit may have to be told to thousands of sockets, in bytes that are ready to be sent. ASGI would have each message
-decoded to text for the server to encode it again, wrapped, and awaited; the figures are in docs/decisions. So this
+decoded to text for the server to encode it again, wrapped, and awaited; the figures are in docs/decisions/0004. So this
 protocol offers an ASGI extension, `concave.frames`: a `FramePort` that takes and gives the bytes of text messages by
 plain calls. Everything else (handshake, close, errors) is uvicorn's. Use it as `uvicorn.Config(ws=FramesProtocol,
 ws_ping_interval=None, ws_per_message_deflate=False)`: the endpoint sends its own pings, for all sockets from one timer.

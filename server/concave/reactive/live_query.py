@@ -17,16 +17,14 @@ Invariants:
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 import orjson
 
+from concave.functions.frames import Identity
 from concave.reactive.content import Content
 from concave.values.intervals import Interval, IntervalSet
 from concave.values.types import Timestamp
-
-if TYPE_CHECKING:
-    from concave.functions.frames import Identity
 
 ANONYMOUS_KEY: Final = ""
 """The identity key of a caller without identity."""

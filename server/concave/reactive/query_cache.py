@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from concave.functions.frames import Identity
 from concave.reactive.invalidation import InvalidationIndex
 from concave.reactive.live_query import LiveQuery, LiveState, QueryKey, identity_key
-
-if TYPE_CHECKING:
-    from concave.functions.frames import Identity
 
 CACHED_BYTES_MAX = 100 * 1024 * 1024
 """Results and arguments of entries without subscribers; upstream's figure for self-hosted servers."""

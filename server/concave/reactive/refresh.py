@@ -21,8 +21,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
+from concave.functions.frames import Identity
 from concave.reactive.invalidation import InvalidationIndex
 from concave.reactive.live_query import LiveQuery, Run, Subscription, Version, Waiter, identity_key
 from concave.reactive.query_cache import QueryCache
@@ -31,9 +32,6 @@ from concave.storage.timeline import Timeline
 from concave.values.errors import EngineError, OverloadError
 from concave.values.runtime import Runtime
 from concave.values.types import Timestamp
-
-if TYPE_CHECKING:
-    from concave.functions.frames import Identity
 
 logger = logging.getLogger(__name__)
 

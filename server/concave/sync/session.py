@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import Protocol, assert_never
 
 from concave.functions.failures import error_message, request_id
+from concave.functions.frames import Identity
 from concave.functions.outcomes import ActionOutcome, MutationOutcome
 from concave.reactive.content import Content, content_of, failure
 from concave.reactive.live_query import Subscription, Version
@@ -35,9 +36,6 @@ from concave.values.codec import encode_json
 from concave.values.errors import ClientError, ConcaveError, DeveloperError, EngineError
 from concave.values.runtime import Runtime
 from concave.values.types import Timestamp, Value
-
-if TYPE_CHECKING:
-    from concave.functions.frames import Identity
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
+from concave.functions.frames import Identity
 from concave.reactive.content import Content, json_string
 from concave.reactive.live_query import Subscription, Version
 from concave.sync import messages
@@ -41,9 +42,6 @@ from concave.sync.messages import (
 )
 from concave.values.errors import INTERNAL_SERVER_ERROR
 from concave.values.types import Timestamp
-
-if TYPE_CHECKING:
-    from concave.functions.frames import Identity
 
 NORMAL_CLOSURE: Final = 1000
 INTERNAL_ERROR: Final = 1011
