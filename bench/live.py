@@ -14,39 +14,21 @@ import sys
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pymongo import AsyncMongoClient
 from rich.console import Console
-from rich.table import Table
 
 from concave.values.ids import new_id
 from concave.values.runtime import SystemRuntime
+from figures import Figure, amount, conclude, ratio
 from servers import BENCH, Client, Server, mongod, server
 
 CHANNEL_MESSAGES = 50
 FANOUT_SOCKETS = 1_000
 CHANNELS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the table. `better` tells on which side of `limit` the value must lie."""
-
-    name: str
-    concave: float
-    reference: float | None
-    reference_name: str
-    unit: str
-    value: float
-    limit: float
-    better: str
-
-    @property
-    def kept(self) -> bool:
-        return self.value <= self.limit if self.better == "lower" else self.value >= self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +69,8 @@ class Bench:
         baseline = await self._latency(self.baseline, count)
         concave = await self._latency(self.concave, count)
         return [
-            _ratio("mutation to subscriber, p50", concave["p50"], raw["p50"], "raw insert", "ms", 3.0),
-            _ratio("mutation to subscriber, p50", concave["p50"], baseline["p50"], "baseline", "ms", 1.3),
+            ratio("mutation to subscriber, p50", concave["p50"], raw["p50"], "raw insert", "ms", 3.0),
+            ratio("mutation to subscriber, p50", concave["p50"], baseline["p50"], "baseline", "ms", 1.3),
         ]
 
     async def _latency(self, target: Server, count: int) -> dict[str, Any]:
@@ -108,7 +90,7 @@ class Bench:
         async with Client.run("throughput.mjs", *arguments) as client:
             concave = await client.report()
         name = "16 clients sending, messages a second"
-        return [_ratio(name, concave["perSecond"], raw["perSecond"], "raw inserts", "/s", 0.7, better="higher")]
+        return [ratio(name, concave["perSecond"], raw["perSecond"], "raw inserts", "/s", 0.7, better="higher")]
 
     # -- many subscribers ----------------------------------------------------------------------------------------
 
@@ -118,9 +100,9 @@ class Bench:
         concave, runs = await self._fanout(self.concave, 1)
         prefix = f"{FANOUT_SOCKETS} subscribers of one query"
         return [
-            _ratio(f"{prefix}, last has it (p50)", concave["lastP50"], baseline["lastP50"], "baseline", "ms", 1.3),
-            _ratio(f"{prefix}, server CPU a write", concave["cpuMs"], baseline["cpuMs"], "baseline", "ms", 1.3),
-            Figure(f"{prefix}, runs of the query a write", runs, None, "", "", runs, 1.0, "lower"),
+            ratio(f"{prefix}, last has it (p50)", concave["lastP50"], baseline["lastP50"], "baseline", "ms", 1.3),
+            ratio(f"{prefix}, server CPU a write", concave["cpuMs"], baseline["cpuMs"], "baseline", "ms", 1.3),
+            amount(f"{prefix}, runs of the query a write", runs, "", 1.0),
         ]
 
     async def channels(self) -> list[Figure]:
@@ -129,10 +111,8 @@ class Bench:
         concave, _ = await self._fanout(self.concave, CHANNELS)
         prefix = f"{CHANNELS} subscribers of {CHANNELS} channels"
         return [
-            _ratio(f"{prefix}, server CPU a write", concave["cpuMs"], baseline["cpuMs"], "baseline", "ms", 1.3),
-            Figure(
-                f"{prefix}, woken for nothing", concave["strangers"], None, "", "", concave["strangers"], 0, "lower"
-            ),
+            ratio(f"{prefix}, server CPU a write", concave["cpuMs"], baseline["cpuMs"], "baseline", "ms", 1.3),
+            amount(f"{prefix}, woken for nothing", concave["strangers"], "", 0),
         ]
 
     async def _fanout(self, target: Server, channels: int) -> tuple[dict[str, Any], float]:
@@ -165,7 +145,7 @@ class Bench:
             async with Client.run("reads.mjs", target.target, target.url, 16, self.sizes.seconds / 2) as client:
                 figures[target.target] = (await client.report())["perSecond"]
         name = "16 clients reading the latest 50, reads a second"
-        return [_ratio(name, figures["concave"], figures["baseline"], "baseline", "/s", 2.0, better="higher")]
+        return [ratio(name, figures["concave"], figures["baseline"], "baseline", "/s", 2.0, better="higher")]
 
     async def memory(self) -> list[Figure]:
         """Of a server that was just started, and of one with 1,000 idle subscribers."""
@@ -177,15 +157,9 @@ class Bench:
                 await asyncio.sleep(1.0)
                 each = (fresh.memory_mb() - idle) * 1000 / FANOUT_SOCKETS
         return [
-            Figure("server memory, idle", idle, None, "", "MB", idle, 130.0, "lower"),
-            Figure("server memory, each idle subscriber", each, None, "", "KB", each, 80.0, "lower"),
+            amount("server memory, idle", idle, "MB", 130.0),
+            amount("server memory, each idle subscriber", each, "KB", 80.0),
         ]
-
-
-def _ratio(
-    name: str, concave: float, reference: float, reference_name: str, unit: str, limit: float, *, better: str = "lower"
-) -> Figure:
-    return Figure(name, concave, reference, reference_name, unit, concave / reference, limit, better)
 
 
 def _call(url: str, kind: str, path: str, args: dict[str, Any]) -> Any:
@@ -219,24 +193,6 @@ async def fill(uri: str) -> None:
         )
         await database["baseline_messages"].insert_many({**row, "createdAt": start + i} for i, row in enumerate(rows))
     await client.close()
-
-
-def show(figures: list[Figure], console: Console) -> None:
-    table = Table(title="the live path", title_justify="left")
-    for heading in ("what", "concave", "reference", "ratio", "limit", ""):
-        table.add_column(heading, justify="left" if heading in ("what", "") else "right")
-    for figure in figures:
-        reference = "" if figure.reference is None else f"{figure.reference_name} {figure.reference:,.2f} {figure.unit}"
-        sign = "at most" if figure.better == "lower" else "at least"
-        table.add_row(
-            figure.name,
-            f"{figure.concave:,.2f} {figure.unit}",
-            reference,
-            f"{figure.value:.2f}" if figure.reference is not None else "",
-            f"{sign} {figure.limit:g}",
-            "[green]kept[/]" if figure.kept else "[red]broken[/]",
-        )
-    console.print(table)
 
 
 async def run(quick: bool, only: list[str], console: Console) -> list[Figure]:
@@ -273,12 +229,7 @@ def main() -> int:
     options = parser.parse_args()
     console = Console(width=140)
     figures = asyncio.run(run(options.quick, options.only, console))
-    show(figures, console)
-    document = json.dumps([asdict(figure) | {"kept": figure.kept} for figure in figures], indent=2)
-    if options.json:
-        options.json.write_text(document + "\n")
-    console.print_json(document)
-    return 0 if all(figure.kept for figure in figures) else 1
+    return conclude("the live path", figures, console, options.json)
 
 
 if __name__ == "__main__":
