@@ -41,6 +41,14 @@ def from_bson_timestamp(ts: BsonTimestamp) -> Timestamp:
     return from_cluster(ts.time, ts.inc)
 
 
+def snapshot_ts(reply: dict[str, Any]) -> Timestamp:
+    """The timestamp of the snapshot that a read without one of its own was given.
+
+    Of a collection that does not exist the server says none; then it is the newest time it knows of.
+    """
+    return from_bson_timestamp(reply["cursor"].get("atClusterTime", reply["operationTime"]))
+
+
 def entry_document(entry: LogEntry, tables: MongoTables, *, prev_ts: Timestamp | None) -> Document:
     """The document of an entry; it shares the values of the entry's documents."""
     document: dict[str, Any] = {
