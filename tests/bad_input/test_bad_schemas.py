@@ -154,3 +154,22 @@ def test_all_problems_are_told_at_once(write: Write) -> None:
     )
     found = problems(app)
     assert [problem.partition(": ")[0] for problem in found] == ["app/a.py:2", "app/b.py:2", "app/c.py:2", "app/d.py:2"]
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "says"),
+    [
+        ("def broken(:\n", 2, "SyntaxError: invalid syntax"),
+        ("x = (1,\n", 2, "SyntaxError: '(' was never closed"),
+        ("import nowhere_to_be_found\n", 2, "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
+        ("from concave import no_such_thing\n", 2, "ImportError: cannot import name 'no_such_thing'"),
+        ("from .elsewhere import x\n", 2, "ModuleNotFoundError: No module named"),
+        ("raise SystemExit('enough')\n", 2, "SystemExit: enough"),
+        ("users = define_table(name=v.strnig())\n", 2, "AttributeError: "),
+        ("def f():\n\tif True:\n        pass\n", 4, "TabError: "),
+        ("def f():\n    return 1 / 0\n\nf()\n", 3, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_module_that_cannot_be_imported(write: Write, source: str, line: int, says: str) -> None:
+    [problem] = problems(write({"people.py": source}))
+    assert problem.startswith(f"app/people.py:{line}: {says}")

@@ -332,7 +332,8 @@ async def _cursor(lanes: Lanes, command: dict[str, Any]) -> list[Document]:
 async def _batches(
     lanes: Lanes, collection: str, wanted: dict[str, Any], codec: Codec
 ) -> AsyncIterator[list[Document]]:
-    """Documents in `_id` order, a thousand at a time, each batch a read of its own: a long walk outlives snapshots."""
+    """Documents in `_id` order, a thousand at a time or what fits into a reply. Each batch is a read of its own: a long
+    walk outlives snapshots."""
     last: Any = None
     while True:
         command = {
@@ -341,14 +342,16 @@ async def _batches(
             "sort": {"_id": 1},
             "hint": {"_id": 1},
             "limit": SCAN_BATCH,
+            "batchSize": SCAN_BATCH,
             "singleBatch": True,
             "readConcern": {"level": "majority"},
         }
         if last is not None:
             # A bound of the index goes on from one type of `_id` to the next, which `$gt` does not. It is inclusive.
             command["min"] = {"_id": last}
-        documents: list[Document] = (await lanes.command(command, codec=codec))["cursor"]["firstBatch"]
-        yield [document for document in documents if last is None or document["_id"] != last]
-        if len(documents) < SCAN_BATCH:
+        reply = await lanes.command(command, codec=codec)
+        documents: list[Document] = [each for each in reply["cursor"]["firstBatch"] if each["_id"] != last]
+        if not documents:
             return
         last = documents[-1]["_id"]
+        yield documents
