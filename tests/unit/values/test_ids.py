@@ -112,7 +112,7 @@ def test_new_ids_are_distinct_and_end_with_the_day():
 
 
 def test_the_annotation_works_with_typing():
-    def function(a: Id["channels"], b: Id["users"] | None, c: "list[Id['users']]") -> None: ...  # noqa: F821
+    def function(a: Id["channels"], b: Id["users"] | None, c: "list[Id['users']]") -> None: ...
 
     hints = typing.get_type_hints(function, include_extras=True)
     assert table_of_annotation(hints["a"]) == "channels"
