@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import re
-import signal
-import socket
 import subprocess
-import sys
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from processes import admin_key, concave_server, database_in
+
 HERE = Path(__file__).resolve().parent
-START_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -28,50 +22,14 @@ class RunningServer:
     admin_key: str
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="session")
 def server(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """`concave dev` on the interop app and a database of its own."""
-    database_uri = re.sub(r"/[^/?]*(\?|$)", rf"/interop_{uuid.uuid4().hex[:8]}\1", mongo_uri)
-    port = free_port()
+    database_uri = database_in(mongo_uri, "interop")
     directory = tmp_path_factory.mktemp("interop")
-    log = directory / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "concave.cli.main", "dev", "--app", str(HERE / "app"), "--port", str(port)),
-                *("--data-dir", str(directory / "data"), "--db", database_uri),
-            ],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            _wait_until_ready(process, log)
-            deployment = next((directory / "data").glob("deployment.json"))
-            admin_key = re.search(r'"admin_?[kK]ey":\s*"([^"]+)"', deployment.read_text())
-            assert admin_key is not None
-            yield RunningServer(f"http://127.0.0.1:{port}", database_uri, admin_key[1])
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while not re.search(r"^concave ready", log.read_text(), re.MULTILINE):
-        assert process.poll() is None, f"the server ended:\n{log.read_text()}"
-        assert time.monotonic() < deadline, f"the server did not start:\n{log.read_text()}"
-        time.sleep(0.05)
+    options = ("--data-dir", directory / "data", "--db", database_uri)
+    with concave_server("dev", HERE / "app", *options, directory=directory) as running:
+        yield RunningServer(running.url, database_uri, admin_key(directory / "data"))
 
 
 @pytest.fixture
@@ -93,10 +51,3 @@ def run_scenario(server: RunningServer) -> Callable[[str], str]:
         return completed.stdout
 
     return run
-
-
-async def eventually(condition: Callable[[], bool], *, timeout_s: float = 10) -> None:
-    """Wait until the condition holds; fails after `timeout_s`."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)

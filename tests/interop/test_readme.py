@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
+
+from processes import concave_server, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-START_TIMEOUT_S = 60
 
 pytestmark = pytest.mark.slow
 
@@ -52,42 +50,15 @@ class Tutorial:
         return completed.stdout
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tutorial]:
     """The README's app under `concave dev`, with the embedded MongoDB, in a directory of its own."""
     directory = tmp_path_factory.mktemp("tutorial")
     (directory / "notes_app").mkdir()
     (directory / "notes_app" / "notes.py").write_text(block("python", "define_table"))
-    serve = commands("concave dev --app notes_app")[0]
-    assert serve == ["concave", "dev", "--app", "notes_app"]
-    port = free_port()
-    log = directory / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "concave.cli.main", *serve[1:], "--port", str(port)],
-            cwd=directory,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not re.search(r"^concave ready", log.read_text(), re.MULTILINE):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        mongodb = re.search(r"mongodb://\S+", log.read_text())
-        assert mongodb is not None
-        yield Tutorial(directory, f"http://127.0.0.1:{port}", mongodb[0])
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
+    assert commands("concave dev --app notes_app")[0] == ["concave", "dev", "--app", "notes_app"]
+    with concave_server("dev", "notes_app", directory=directory) as server:
+        yield Tutorial(directory, server.url, server.mongodb)
 
 
 def titles(tutorial: Tutorial) -> list[str]:
@@ -120,9 +91,7 @@ def test_pymongo_beside_it(tutorial: Tutorial) -> None:
     script = re.sub(r'"mongodb://[^"]*"', json.dumps(tutorial.mongodb), block("python", "import pymongo"))
     (tutorial.directory / "example.py").write_text(script)
     tutorial.run(sys.executable, "example.py")
-    deadline = time.monotonic() + 10
-    while "From PyMongo" not in titles(tutorial):
-        assert time.monotonic() < deadline, "the document written by PyMongo did not arrive"
+    wait_until(lambda: "From PyMongo" in titles(tutorial), "the document written by PyMongo did not arrive")
 
 
 def test_the_production_commands(tutorial: Tutorial) -> None:
@@ -131,27 +100,11 @@ def test_the_production_commands(tutorial: Tutorial) -> None:
     (line,) = [line for line in README.splitlines() if line.startswith("`concave schema plan`")]
     for command in re.findall(r"`concave schema (\w+)`", line):
         json.loads(tutorial.concave("schema", command, *push[3:], "--json"))
-    process = subprocess.Popen([sys.executable, "-m", "concave.cli.main", *serve[1:]], cwd=tutorial.directory)
-    try:
-        address = f"http://127.0.0.1:{serve[serve.index('--port') + 1]}/version"
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            try:
-                with urllib.request.urlopen(address, timeout=5) as response:
-                    assert response.status == 200
-                break
-            except OSError:
-                time.sleep(0.05)
-    finally:
-        process.terminate()
-        process.wait(30)
+    assert serve[1:4] == ["serve", "--app", "notes_app"]
+    with concave_server("serve", "notes_app", *serve[4:6], directory=tutorial.directory) as server:
+        assert httpx.get(f"{server.url}/version").status_code == 200
 
 
 def with_addresses(command: list[str], tutorial: Tutorial) -> list[str]:
-    """The command with the tutorial's database and a free port."""
-    command = [tutorial.mongodb if word.startswith("mongodb://") else word for word in command]
-    if "--port" in command:
-        command[command.index("--port") + 1] = str(free_port())
-    return command
+    """The command with the tutorial's database."""
+    return [tutorial.mongodb if word.startswith("mongodb://") else word for word in command]
