@@ -20,10 +20,10 @@ from concave.functions.logs import LogLines
 from concave.functions.permits import Permits
 from concave.functions.served_app import CompiledFunction, ServedApp
 from concave.storage.committer import CommitRequest, Committer, DuplicateRequestError
-from concave.storage.store import RequestRecord, SnapshotTooOld, Store, StoredRequest
+from concave.storage.store import RequestRecord, SnapshotTooOld, Store, StoredRequest, StoreError
 from concave.storage.timeline import Timeline
 from concave.values.codec import decode_json
-from concave.values.errors import ConflictError, DeveloperError
+from concave.values.errors import ConflictError, DeveloperError, EngineError
 from concave.values.limits import Limits
 from concave.values.runtime import Runtime
 from concave.values.types import Timestamp, Value
@@ -165,7 +165,7 @@ class Mutations:
     async def _stored(self, request: RequestKey | None) -> StoredRequest | None:
         if request is None:
             return None
-        return await self._store.find_request(request.session_id, request.request_id)
+        return await find_request(self._store, request.session_id, request.request_id)
 
     async def _pause(self, retry: int, lost_at: Timestamp) -> None:
         """Full jitter: anything up to a bound that doubles with each retry. Then wait until there is a newer snapshot
@@ -177,6 +177,14 @@ class Mutations:
         with suppress(TimeoutError):
             async with asyncio.timeout(bound):
                 await self._timeline.wait_for_ts(Timestamp(lost_at + 1))
+
+
+async def find_request(store: Store, session_id: str, request_id: int) -> StoredRequest | None:
+    """The stored outcome of a client's mutation, if it was committed. Raises `EngineError` if that cannot be told."""
+    try:
+        return await store.find_request(session_id, request_id)
+    except StoreError as error:
+        raise EngineError(f"the database did not say whether request {request_id} was committed: {error}") from error
 
 
 def _replay(stored: StoredRequest) -> Finished:

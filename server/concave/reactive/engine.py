@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concave.functions.failures import error_message, random_request_id
 from concave.functions.frames import Identity
 from concave.functions.loader import LoadedApp
+from concave.functions.mutations import find_request
 from concave.functions.outcomes import ActionOutcome, MutationOutcome, Outcome
 from concave.functions.registry import canonical_path
 from concave.functions.runner import FunctionRunner
@@ -201,8 +202,8 @@ class Engine:
             self._no_calls.set()
 
     async def find_request(self, session_id: str, request_id: int) -> StoredRequest | None:
-        """What an earlier sending of the same mutation returned, if it was committed."""
-        return await self._store.find_request(session_id, request_id)
+        """What an earlier sending of the same mutation returned, if it was committed. Raises `EngineError`."""
+        return await find_request(self._store, session_id, request_id)
 
     # -- live queries -----------------------------------------------------------------------------------------------
 

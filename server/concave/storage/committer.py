@@ -181,11 +181,10 @@ class Committer:
             while members:
                 members = await self._attempt(members)
         except Exception as error:
-            # The connection is gone and the outcome could not be settled: nobody may be told "committed".
+            # A look-up failed that follows a refusal: nothing of what is left was appended.
             logger.warning("a batch of %d could not be committed: %s", len(members), error)
             for member in members:
-                member.fail(EngineError("the database did not answer; the mutation may be sent again"))
-            await self._timeline.resync(self._store, self._runtime)
+                member.fail(_no_answer())
         except asyncio.CancelledError:
             for member in members:
                 member.fail(OverloadError("CommitterClosed", "this node is shutting down"))
@@ -218,6 +217,13 @@ class Committer:
         except WriteRefused as refusal:
             self._timeline.abort_append()
             return await self._refuse(members, refusal)
+        except Exception as error:
+            # The connection is gone and the outcome could not be settled: nobody may be told "committed".
+            logger.warning("a batch of %d could not be committed: %s", len(members), error)
+            for member in members:
+                member.fail(_no_answer())
+            await self._timeline.lose_append(self._store, self._runtime)
+            return []
         except BaseException:
             self._timeline.abort_append()
             raise
@@ -228,6 +234,7 @@ class Committer:
         """Fail the members that lost to something published, or to an earlier member; return the others."""
         accepted: list[_Member] = []
         written = _BatchKeys()
+        requests: set[tuple[str, int]] = set()
         for position, member in enumerate(members):
             request = member.request
             if member.outcome.done():  # its caller has gone (cancelled): nobody waits for it
@@ -240,6 +247,13 @@ class Committer:
             if table is not None:
                 member.fail(self._conflict(member, table, _writer_in(accepted, table)))
                 continue
+            record = request.record
+            if record is not None:
+                # One request from two connections of its client: no index finds them out within one log entry (I6).
+                if (record.session_id, record.request_id) in requests:
+                    member.fail(ConflictError(f"request {record.request_id} was sent twice at the same time"))
+                    continue
+                requests.add((record.session_id, record.request_id))
             accepted.append(member)
             if position + 1 < len(members):
                 written.add(probes(request.writes))
@@ -302,6 +316,10 @@ class Committer:
         else:
             culprit.fail(_refusal_error(refusal))
         return [member for member in members if member is not culprit]
+
+
+def _no_answer() -> EngineError:
+    return EngineError("the database did not answer; the mutation may be sent again")
 
 
 def _writer_in(members: Sequence[_Member], table: str) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from sortedcontainers import SortedDict
@@ -311,7 +311,7 @@ class MemoryStore:
     async def find_request(self, session_id: str, request_id: int) -> StoredRequest | None:
         return self.database.requests.get((session_id, request_id))
 
-    async def feed(self, after: Timestamp) -> AsyncIterator[FeedEvent]:
+    async def feed(self, after: Timestamp) -> AsyncGenerator[FeedEvent, None]:
         database = self.database
         seen = after
         with database.listening() as waker:

@@ -104,6 +104,18 @@ class Timeline:
         for event in later:
             self._receive(event)
 
+    async def lose_append(self, store: Store, runtime: Runtime) -> None:
+        """Nobody knows whether the own commit took effect. Nothing is published until the store's present is known, and
+        then all is taken as changed: what the feed brings meanwhile would move time past a commit not heard of.
+        """
+        assert self._appending
+        gap = await self._present(store, runtime)
+        held, self._held = self._held, []
+        self._appending = False
+        self._receive(gap)
+        for event in held:
+            self._receive(event)
+
     def abort_append(self) -> None:
         """The own commit did not take effect."""
         assert self._appending
@@ -136,16 +148,16 @@ class Timeline:
 
     async def resync(self, store: Store, runtime: Runtime) -> None:
         """Start again from the store's current time, taking everything as changed. Retries until it answers."""
+        self.receive(await self._present(store, runtime))
+
+    async def _present(self, store: Store, runtime: Runtime) -> FeedGap:
         while True:
             try:
                 ts = await store.current_ts()
-                seq = await store.last_seq(ts)
+                return FeedGap(ts, await store.last_seq(ts))
             except Exception as error:
                 logger.warning("the database does not answer (%s); trying again", error)
                 await runtime.sleep(1.0)
-            else:
-                self.receive(FeedGap(ts, seq))
-                return
 
     async def wait_for_seq(self, seq: int) -> None:
         """Wait until log entry `seq` has been published. Callers bound the wait."""
