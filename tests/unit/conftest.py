@@ -178,6 +178,9 @@ class FakeNode:
             raise DeveloperError("Thrown", "an action outcome is expected, not this")
         return ActionOutcome(True, value_json=orjson.dumps(args))
 
+    async def reach(self, ts: Timestamp) -> None:
+        await self.timeline.wait_for_ts(ts)
+
     async def find_request(self, session_id: str, request_id: int) -> StoredRequest | None:
         self.look_ups += 1
         return self.requests.get((session_id, request_id))

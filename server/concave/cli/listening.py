@@ -8,10 +8,11 @@ import socket
 from concave.values.errors import ConfigurationError
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """A bound socket that does not listen yet: until the server is ready clients are refused, not kept waiting.
 
-    Port 0 takes any free one. Raises `ConfigurationError`.
+    Port 0 takes any free one. Raises `ConfigurationError`. With `shared`, other processes of this user may bind the
+    same port if they say so, too (`SO_REUSEPORT`): the system spreads connections over those that listen.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -19,6 +20,8 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigurationError(f"cannot listen on {host}, port {port}: {exc}") from None
     bound = socket.socket(family, kind, protocol)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         bound.bind(address)
     except OSError as exc:

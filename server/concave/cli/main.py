@@ -60,11 +60,30 @@ def serve(
     host: Host = DEFAULT_HOST,
     data_dir: DataDir = DEFAULT_DATA,
     web: WebDir = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=256, help="Server processes on the port.")] = 1,
+    shutdown_timeout: Annotated[
+        float, typer.Option("--shutdown-timeout", min=0, help="Seconds that calls under way have to finish.")
+    ] = 10.0,
+    log_retention: Annotated[
+        float, typer.Option("--log-retention", min=1, help="Seconds that commit log entries are kept whole.")
+    ] = 3600.0,
 ) -> None:
     """Run an app on a database of your own."""
+    from concave.cli.serve import ServeOptions
     from concave.cli.serve import serve as command
 
-    raise typer.Exit(command(app_dir, host=host, port=port, data_dir=data_dir, db=db, web_dir=web))
+    options = ServeOptions(
+        app_dir,
+        host,
+        port,
+        data_dir,
+        db,
+        web,
+        workers,
+        shutdown_timeout_s=shutdown_timeout,
+        log_retention_s=log_retention,
+    )
+    raise typer.Exit(command(options))
 
 
 @app.command()

@@ -14,23 +14,27 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from concave.cli.process import on_stop_signals
 from concave.cli.pushing import push_schema
-from concave.cli.web_server import WebServer
+from concave.cli.web_server import STOP_PATIENCE_S, WebServer
 from concave.functions.attempts import RunnerOptions
 from concave.functions.loader import LoadedApp
 from concave.functions.logs import install as catch_function_logs
 from concave.functions.runner import FunctionRunner
 from concave.http.app import create_app
+from concave.http.health import health_routes
 from concave.http.sync_socket import SyncSocket
 from concave.reactive.engine import Engine
+from concave.reactive.readiness import Readiness
 from concave.schema.plan import compile_plan
 from concave.storage.committer import Committer
+from concave.storage.log_trimmer import LogRetention
 from concave.storage.mongo import MongoStore
+from concave.storage.node_registry import node_name
 from concave.storage.store import PushProgress
 from concave.storage.timeline import Timeline
 from concave.values.limits import DEFAULT_LIMITS
@@ -43,19 +47,37 @@ _GC_YOUNG_MAX: Final = 50_000
 
 @dataclass(slots=True, frozen=True)
 class NodeOptions:
-    """`uri` names the database; `web_dir` holds a built web app; `development` shows errors with hints and traces."""
+    """`uri` names the database; `web_dir` holds a built web app; `development` shows errors with hints and traces.
+
+    `name` is the node's, one that no other has; without it the node makes one up. `is_pushed`: whoever starts the node
+    has pushed the app's schema. `shutdown_timeout_s` bounds how long calls under way may take once it is to stop.
+    """
 
     uri: str
     admin_key: str
     web_dir: Path | None = None
     development: bool = False
+    name: str | None = None
+    is_pushed: bool = False
+    shutdown_timeout_s: float = STOP_PATIENCE_S
+    retention: LogRetention = field(default_factory=LogRetention)
 
 
 class Node:
     """A started engine and what it is made of."""
 
-    def __init__(self, store: MongoStore, engine: Engine, options: NodeOptions, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        name: str,
+        store: MongoStore,
+        engine: Engine,
+        readiness: Readiness,
+        options: NodeOptions,
+        runtime: Runtime,
+    ) -> None:
+        self.name = name
         self._store = store
+        self._readiness = readiness
         self._options = options
         self._runtime = runtime
         self.engine = engine
@@ -66,19 +88,36 @@ class Node:
         self.engine.swap_app(app, catalog)
 
     async def serve(self, bound: socket.socket, on_ready: Callable[[], None]) -> None:
-        """Accept connections until a stop signal; a second one does not wait for requests."""
+        """Accept connections until a stop signal; then finish what is under way and send clients elsewhere, bounded by
+        `shutdown_timeout_s`. A second signal does not wait."""
         sync_socket = SyncSocket(self.engine, self._runtime)
         application = create_app(
             self.engine,
             admin_key=self._options.admin_key,
             sync_socket=sync_socket,
             static_dir=self._options.web_dir,
+            health=health_routes(self.name, self._readiness),
         )
-        server = WebServer(application, bound, on_ready)
+
+        async def drain() -> None:
+            try:
+                await sync_socket.drain()
+                await self.engine.wait_no_calls()
+            finally:
+                sync_socket.close()
+
+        server = WebServer(
+            application,
+            bound,
+            on_ready,
+            drain=drain,
+            runtime=self._runtime,
+            patience_s=self._options.shutdown_timeout_s,
+        )
         _settle_memory()
 
         def stop() -> None:
-            sync_socket.close()
+            self._readiness.begin_shutdown()
             server.stop()
 
         on_stop_signals(stop)
@@ -91,11 +130,12 @@ async def started_node(
 ) -> AsyncIterator[Node]:
     """A node that has pushed the app's schema and follows the database. Raises `ConfigurationError`."""
     catch_function_logs()
-    name = f"{socket.gethostname()}-{os.getpid()}-{runtime.random_bytes(4).hex()}"
+    name = options.name or node_name(runtime)
     store = MongoStore(options.uri, runtime=runtime, node=name)
     await store.start()
     try:
-        catalog = await push_schema(store, compile_plan(app.schema), progress)
+        plan = compile_plan(app.schema)
+        catalog = await (store.adopt(plan) if options.is_pushed else push_schema(store, plan, progress))
         timeline = await Timeline.open(store)
         committer = Committer(store, timeline, runtime, node=name)
         runner = FunctionRunner(
@@ -108,11 +148,18 @@ async def started_node(
         )
         runner.swap(app, catalog)
         engine = Engine(store, timeline, committer, runner, runtime)
+        registry = store.registry(lambda: (timeline.last_seq, timeline.latest_ts))
+        trimmer = store.log_trimmer(registry, options.retention)
         await engine.start()
         try:
-            yield Node(store, engine, options, runtime)
+            runtime.spawn(registry.run(), name="node registry")
+            runtime.spawn(trimmer.run(), name="log trimmer")
+            readiness = Readiness(engine, timeline, registry, runtime)
+            yield Node(name, store, engine, readiness, options, runtime)
         finally:
             await engine.close()
+            await runtime.close()
+            await registry.leave()
     finally:
         await runtime.close()
         await store.close()

@@ -47,6 +47,12 @@ async def _cancelled_by_signals(main: Coroutine[Any, Any, None]) -> None:
     await main
 
 
+def name_log_lines(node: str) -> None:
+    """Have every line of the log carry the node's name, for logs that several nodes write to."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter(f"%(levelname)s [{node}] %(name)s: %(message)s"))
+
+
 def _configure_logging() -> None:
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("concave").setLevel(logging.INFO)

@@ -1,29 +1,50 @@
-"""uvicorn, run from a program: our socket, our signals, a notice when connections are accepted."""
+"""uvicorn, run from a program: our socket, our signals, a notice when connections are accepted, an orderly end."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 import socket
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from concave.http.websocket_protocol import FramesProtocol
+from concave.values.runtime import Runtime
 
 WEBSOCKET_PROTOCOL: Final = FramesProtocol
 WEBSOCKET_MESSAGE_BYTES_MAX: Final = 64 << 20  # sync-protocol.md 1.2
 
 # Longer than the idle connections of browsers and Node live, so that it is they who close them.
 KEEP_ALIVE_S: Final = 75
-STOP_PATIENCE_S: Final = 5
+STOP_PATIENCE_S: Final = 10.0
+LAST_WAIT_S: Final = 0.5
+"""How long requests that outlive the patience may take to end once they are cancelled."""
+
+logger = logging.getLogger(__name__)
 
 
 class WebServer(uvicorn.Server):
-    """Serves `app` on a bound socket until `should_exit` is set. `on_ready` is called once it accepts connections."""
+    """Serves `app` on a bound socket until it is stopped. `on_ready` is called once it accepts connections.
 
-    def __init__(self, app: ASGIApp, bound: socket.socket, on_ready: Callable[[], None]) -> None:
+    The end: no connection is accepted, idle ones are closed, and those with a request are once it is answered; `drain`
+    ends the websockets in its own time and returns when nothing is under way any more; cancelled, it ends them at once.
+    What still goes on `patience_s` after the beginning of all this is cut off.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        bound: socket.socket,
+        on_ready: Callable[[], None],
+        *,
+        drain: Callable[[], Coroutine[Any, Any, None]],
+        runtime: Runtime,
+        patience_s: float = STOP_PATIENCE_S,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -38,21 +59,30 @@ class WebServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=STOP_PATIENCE_S,
                 backlog=4096,
             )
         )
         self._bound = bound
         self._on_ready = on_ready
+        self._drain = drain
+        self._draining: asyncio.Task[None] | None = None
+        self._runtime = runtime
+        self._patience_s = patience_s
 
     async def run_until_stopped(self) -> None:
-        """Accept connections until `stop`; then let requests finish, for a while, and close what is open."""
+        """Accept connections until `stop`; then let what is under way finish, for a while, and close what is open."""
         await self.serve(sockets=[self._bound])
 
     def stop(self) -> None:
-        """Begin to stop; a second call does not wait for requests."""
-        self.force_exit = self.should_exit
+        """Begin to stop; a second call does not wait for what is under way."""
+        if self.should_exit:
+            self.force_exit = True
+            if self._draining is not None:
+                self._draining.cancel()
         self.should_exit = True
+        if self.started:
+            for server in self.servers:
+                server.close()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -62,3 +92,20 @@ class WebServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        deadline = self._runtime.monotonic() + self._patience_s
+        for connection in list(self.server_state.connections):
+            if not isinstance(connection, WEBSOCKET_PROTOCOL):
+                connection.shutdown()
+        if not self.force_exit:
+            self._draining = self._runtime.spawn(self._drain(), name="drain")
+            await asyncio.wait((self._draining,), timeout=self._patience_s)
+            if not self._draining.done():
+                logger.warning("calls are still running %g s after the stop signal; they are cut off", self._patience_s)
+                self._draining.cancel()
+                await asyncio.wait((self._draining,), timeout=LAST_WAIT_S)
+            await self._runtime.sleep(0)  # close frames that were asked for are on their way after this
+        remaining_s = max(LAST_WAIT_S, deadline - self._runtime.monotonic())
+        self.config.timeout_graceful_shutdown = remaining_s  # type: ignore[assignment]  # any number will do
+        await super().shutdown(sockets)

@@ -29,7 +29,17 @@ class Exchange:
     `status` is that of an answer, 200 unless the endpoint changes it; what is raised has its own.
     """
 
-    __slots__ = ("_receive", "_send", "authorization", "client", "content_type", "origin", "reply_type", "scope", "status")
+    __slots__ = (
+        "_receive",
+        "_send",
+        "authorization",
+        "client",
+        "content_type",
+        "origin",
+        "reply_type",
+        "scope",
+        "status",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope

@@ -20,7 +20,7 @@ from concave.http.websocket_protocol import EXTENSION, FramePort
 from concave.sync.limits import DEFAULT_SESSION_LIMITS, SessionLimits
 from concave.sync.messages import PING, transition_chunks
 from concave.sync.session import Session, SyncBackend
-from concave.sync.session_state import INTERNAL_ERROR, NORMAL_CLOSURE, TRY_AGAIN_LATER
+from concave.sync.session_state import GOING_AWAY, INTERNAL_ERROR, NORMAL_CLOSURE, TRY_AGAIN_LATER
 from concave.values.errors import INTERNAL_SERVER_ERROR, ClientError
 from concave.values.runtime import Runtime
 
@@ -35,9 +35,10 @@ _UNSUPPORTED: Final = {"npm": (0, 19, 1), "python": (0, 0, 2), "rust": (0, 0, 1)
 _OUTDATED: Final = {"python": (0, 2, 0)}
 
 TICK_S: Final = 5.0
+STEP_CONNECTIONS: Final = 200
+"""How many connections are told something in one step of the event loop."""
 SILENCE_BEFORE_PING_S: Final = 20.0
 """A client that has said nothing for so long is sent websocket pings, which its side answers by itself."""
-GOING_AWAY: Final = 1001
 OUTBOX_MESSAGES_MAX: Final = 20_000
 """Messages that may wait for a client that does not read: Transitions are bounded, responses are not. Beyond it the
 connection ends."""
@@ -54,14 +55,28 @@ class SyncSocket:
         self._limits = limits
         self._connections: set[Connection] = set()
         self._ticker: asyncio.Task[None] | None = None
+        self._is_draining = False
+        self._nobody_left = asyncio.Event()
 
     @property
     def connections(self) -> int:
         """How many are open."""
         return len(self._connections)
 
+    async def drain(self) -> None:
+        """Let no more clients in, and end every connection as soon as nothing is under way on it; return when none is
+        left. Clients reconnect, to another node or to this one when it is back."""
+        self._is_draining = True
+        for number, connection in enumerate(list(self._connections), 1):
+            connection.session.drain()
+            if number % STEP_CONNECTIONS == 0:
+                await self._runtime.sleep(0)
+        while self._connections:
+            self._nobody_left.clear()
+            await self._nobody_left.wait()
+
     def close(self) -> None:
-        """End all connections: clients reconnect, to another node or to this one when it is back."""
+        """End all connections, whatever is under way."""
         for connection in list(self._connections):
             connection.session.close(GOING_AWAY, "ServerRestart")
         if self._ticker is not None:
@@ -77,6 +92,9 @@ class SyncSocket:
             client = _client(scope, match["version"])
         except ClientError as error:
             await _refuse(scope, send, error.http_status, error.code, error.message)
+            return
+        if self._is_draining:
+            await _refuse(scope, send, 503, "ServerRestart", "This server is shutting down: connect again.")
             return
         deprecation = _deprecation(client)
         if deprecation and deprecation[0] == b"Unsupported":
@@ -110,6 +128,8 @@ class SyncSocket:
         finally:
             self._connections.discard(connection)
             connection.lost()
+            if not self._connections:
+                self._nobody_left.set()
 
     async def _tick(self) -> None:
         """Let no client wait for a sign of life longer than it is willing to, nor wait for one that is gone."""

@@ -24,6 +24,9 @@ EXTENSION: Final = "concave.frames"
 FRAGMENT_BYTES: Final = 8 * 1024 * 1024
 """Longer messages are sent in several frames: Rust clients take messages of 64 MiB, but no frame above 16 MiB."""
 
+CLOSE_TIMEOUT_S: Final = 2.0
+"""How long a client may take to answer a close frame before its connection is cut."""
+
 _TEXT: Final = 0x01
 _CONTINUATION: Final = 0x00
 _FINAL: Final = 0x80
@@ -61,6 +64,7 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         self._on_binary: Callable[[], None] | None = None
         self._heard = True
         self._is_paused = False
+        self.close_timeout = CLOSE_TIMEOUT_S
 
     # -- overridden ---------------------------------------------------------------------------------------------------
 

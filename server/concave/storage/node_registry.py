@@ -14,6 +14,7 @@ A heartbeat is a majority write and so tells, by the way, whether the database t
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -39,6 +40,7 @@ LEASE_S: Final = 20.0
 EXPIRE_S: Final = 300
 """When MongoDB may remove the entry of a silent node."""
 
+LEAVE_S_MAX: Final = 1.0
 _TIMEOUT_S: Final = 5.0
 
 
@@ -120,8 +122,9 @@ class NodeRegistry:
         """Remove this node's entry; without an answer it expires by itself."""
         delete = {"q": {"_id": self._node}, "limit": 1}
         try:
-            await self._lanes.command({"delete": NODES, "deletes": [delete]}, timeout_s=_TIMEOUT_S)
-        except (StoreError, OperationFailure) as error:
+            async with asyncio.timeout(LEAVE_S_MAX):
+                await self._lanes.command({"delete": NODES, "deletes": [delete]})
+        except (StoreError, OperationFailure, TimeoutError) as error:
             logger.info("the node's entry is left to expire: %s", error)
 
     async def live_nodes(self) -> list[NodeRecord]:

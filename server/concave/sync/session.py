@@ -83,6 +83,9 @@ class SyncBackend(Protocol):
 
     async def find_request(self, session_id: str, request_id: int) -> StoredRequest | None: ...
 
+    async def reach(self, ts: Timestamp) -> None:
+        """Wait until `ts` can be read on this node; raises when that takes too long."""
+
 
 class Transport(Protocol):
     """The way to the client. Neither method waits or raises; after `close` both do nothing."""
@@ -130,6 +133,10 @@ class Session(RefreshedSubscriber):
     def transition_sent(self) -> None:
         """The transport has taken one Transition."""
         self._perform(self.state.transition_sent())
+
+    def drain(self) -> None:
+        """End the connection as soon as nothing is under way on it: the node is about to stop."""
+        self._perform(self.state.drain())
 
     def close(self, code: int, reason: str) -> None:
         """End the connection from our side."""
@@ -228,6 +235,9 @@ class Session(RefreshedSubscriber):
                 )
                 self._mutation_finished(outcome)
                 return
+        if state.floor_ts > self._backend.latest_ts:
+            # The client comes from a node that is ahead: on what it has seen it may have based this call.
+            await self._backend.reach(state.floor_ts)
         try:
             outcome = await self._backend.mutation(
                 request.path,
@@ -257,6 +267,8 @@ class Session(RefreshedSubscriber):
             self._perform(self.state.action_finished(number, self._refusal(request.args, number)))
             return
         try:
+            if self.state.floor_ts > self._backend.latest_ts:
+                await self._backend.reach(self.state.floor_ts)
             outcome = await self._backend.action(request.path, request.args, identity=identity)
         except ClientError as error:
             self._perform(self.state.action_finished(number, self._refusal(error, number)))

@@ -44,6 +44,8 @@ from concave.values.errors import INTERNAL_SERVER_ERROR
 from concave.values.types import Timestamp
 
 NORMAL_CLOSURE: Final = 1000
+GOING_AWAY: Final = 1001
+"""JS reconnects without a word in its log (1.5)."""
 INTERNAL_ERROR: Final = 1011
 TRY_AGAIN_LATER: Final = 1013
 
@@ -139,6 +141,8 @@ class SessionState:
         "_added",
         "_are_run",
         "_cur_wire",
+        "_holds_mutations",
+        "_is_draining",
         "_limits",
         "_mutations",
         "_removed",
@@ -210,6 +214,11 @@ class SessionState:
         self._are_run = False
         """From `RunMutations` until `next_mutation` has given None: there is somebody to run what is queued."""
         self._actions: set[int] | None = None
+
+        self._is_draining = False
+        """Set by `drain`, for good: the connection ends as soon as nothing is under way."""
+        self._holds_mutations = False
+        """While draining, from the moment when no action runs, for good: no queued mutation is begun any more."""
 
     # -- messages -----------------------------------------------------------------------------------------------
 
@@ -332,7 +341,7 @@ class SessionState:
     def next_mutation(self) -> QueuedMutation | None:
         """The mutation to run now, None if there is none or the connection has ended."""
         assert self._running_mutation is None
-        if not self._mutations or self.phase is Phase.CLOSED:
+        if not self._mutations or self.phase is Phase.CLOSED or self._holds_mutations:
             self._mutations = None
             self._are_run = False
             return None
@@ -353,7 +362,8 @@ class SessionState:
         else:
             self.floor_ts = max(self.floor_ts, ts)
             response = messages.mutation_succeeded(request_id, content.body, ts, content.log_lines)
-        return [Send(response), *self._owe_transition()]
+        effects: list[Effect] = [Send(response), *self._owe_transition()]
+        return effects + self._end_if_drained() if self._is_draining else effects
 
     @property
     def mutation_is_running(self) -> bool:
@@ -370,7 +380,8 @@ class SessionState:
             response = messages.action_failed(request_id, content.body, content.error_data, content.log_lines)
         else:
             response = messages.action_succeeded(request_id, content.body, content.log_lines)
-        return [Send(response), *self._owe_transition()]
+        effects: list[Effect] = [Send(response), *self._owe_transition()]
+        return effects + self._end_if_drained() if self._is_draining else effects
 
     # -- updates --------------------------------------------------------------------------------------------------
 
@@ -459,7 +470,7 @@ class SessionState:
         effects: list[Effect] = [Send(message, True)]
         if self.wants_update and self.can_begin_update:
             effects.append(_REQUEST_UPDATE)
-        return effects
+        return effects + self._end_if_drained() if self._is_draining else effects
 
     def transition_sent(self) -> list[Effect]:
         """The transport has taken one Transition."""
@@ -472,6 +483,24 @@ class SessionState:
         return [_REQUEST_UPDATE] if self.can_begin_update else []
 
     # -- the end ----------------------------------------------------------------------------------------------------
+
+    def drain(self) -> list[Effect]:
+        """The node is about to stop: end the connection as soon as what is under way has been answered and shown.
+
+        Mutations that wait are dropped, since a client sends them again. Actions are not sent again by JS: while some
+        run, everything goes on as usual.
+        """
+        self._is_draining = True
+        return self._end_if_drained()
+
+    def _end_if_drained(self) -> list[Effect]:
+        if self._actions is not None or self.phase is Phase.CLOSED:
+            return []
+        self._holds_mutations = True
+        shows = self.owes_transition or (self._update is not None and self._update_owes)
+        if self._running_mutation is not None or shows:
+            return []
+        return self.close(GOING_AWAY, "ServerRestart")
 
     def close(self, code: int, reason: str) -> list[Effect]:
         """End the connection from our side. Queued mutations are dropped: the client sends them again."""
