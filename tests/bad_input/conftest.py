@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,22 +20,12 @@ import pytest
 from bson import encode
 from websockets.sync.client import ClientConnection, connect
 
+from processes import ConcaveServer, concave_server, database_in
+
 HERE = Path(__file__).resolve().parent
 TIMEOUT_S = 30.0
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+OF_THE_NODES = frozenset(("_nodes", "_leases"))
+"""What nodes say of themselves, all the time and whatever is asked of them."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +37,11 @@ class Finished:
     err: str
 
 
-def environment() -> dict[str, str]:
-    # Wide, so that no message is broken into lines where a test looks for it.
-    return {**{k: w for k, w in os.environ.items() if not k.startswith("CONCAVE_DB")}, "COLUMNS": "500"}
-
-
-def concave(*arguments: object, cwd: Path | None = None) -> Finished:
+def concave(*arguments: object) -> Finished:
     """Run the command to its end."""
     completed = subprocess.run(
         [sys.executable, "-m", "concave.cli.main", *map(str, arguments)],
-        cwd=cwd,
-        env=environment(),
+        env={**os.environ, "COLUMNS": "500"},  # wide, so that no message is broken into lines
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
@@ -72,43 +53,25 @@ def concave(*arguments: object, cwd: Path | None = None) -> Finished:
 class Server:
     """`concave dev` on an app and a database of its own."""
 
-    def __init__(self, app: Path, database_uri: str, directory: Path) -> None:
+    def __init__(self, running: ConcaveServer, app: Path, database_uri: str, data_dir: Path) -> None:
+        self._running = running
+        self.url = running.url
         self.app = app
         self.database_uri = database_uri
-        self.data_dir = directory / "data"
-        self._log = directory / "server.log"
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        with self._log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "concave.cli.main", "dev", "--app", str(app), "--port", str(port)),
-                    *("--data-dir", str(self.data_dir), "--db", database_uri),
-                ],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment(),
-            )
-        wait_until(lambda: self.process.poll() is not None or "\nconcave ready" in self.log, "the server did not start")
-        assert self.process.poll() is None, self.log
-        self.admin_key: str = json.loads((self.data_dir / "deployment.json").read_text())["admin_key"]
+        self.data_dir = data_dir
         self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT_S)
         self._mongo: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(database_uri)
 
     @property
     def log(self) -> str:
         """What the server has printed so far."""
-        return self._log.read_text()
+        return self._running.log
 
-    def stop(self) -> None:
-        self._http.close()
+    def close(self) -> None:
+        """Drop the database, and let go of what the tests held. The server must have ended."""
+        self._mongo.drop_database(self._mongo.get_default_database().name)
         self._mongo.close()
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self._http.close()
 
     # Calls over HTTP
 
@@ -149,6 +112,8 @@ class Server:
         found: dict[str, list[bytes]] = {}
         for listed in database.list_collections():
             name = listed["name"]
+            if name in OF_THE_NODES:
+                continue
             options = [encode({"options": listed["options"]}), encode(database[name].index_information())]
             found[name] = options + [encode(document) for document in database[name].find().sort("_id", 1)]
         return found
@@ -159,7 +124,7 @@ class Server:
         before = self.contents()
         yield
         assert self.contents() == before, "the database has changed"
-        assert self.process.poll() is None, "the server has ended"
+        assert self._running.process.poll() is None, "the server has ended"
 
     @property
     def collection(self) -> Callable[[str], Any]:
@@ -199,18 +164,21 @@ class RawClient:
 @pytest.fixture(scope="session")
 def start_server(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Server]]:
     """Starts a server on an app; all are stopped at the end, and their databases dropped."""
-    servers: list[Server] = []
+    with ExitStack() as stack:
 
-    def start(app: Path) -> Server:
-        uri = re.sub(r"/[^/?]*(\?|$)", rf"/bad_input_{uuid.uuid4().hex[:8]}\1", mongo_uri)
-        servers.append(Server(app, uri, tmp_path_factory.mktemp("server")))
-        return servers[-1]
+        def start(app: Path) -> Server:
+            directory = tmp_path_factory.mktemp("server")
+            data_dir, uri = directory / "data", database_in(mongo_uri, "bad_input")
+            # Callbacks run in reverse: the server ends before its database is dropped.
+            closing = stack.enter_context(ExitStack())
+            running = stack.enter_context(
+                concave_server("dev", app, "--data-dir", data_dir, "--db", uri, directory=directory)
+            )
+            server = Server(running, app, uri, data_dir)
+            closing.callback(server.close)
+            return server
 
-    yield start
-    for server in servers:
-        server.stop()
-        with pymongo.MongoClient[dict[str, Any]](server.database_uri) as client:
-            client.drop_database(client.get_default_database().name)
+        yield start
 
 
 @pytest.fixture(scope="session")
@@ -222,12 +190,6 @@ def server(start_server: Callable[[Path], Server]) -> Server:
 def _concave() -> Callable[..., Finished]:
     """Runs the command to its end."""
     return concave
-
-
-@pytest.fixture(scope="session")
-def until() -> Callable[[Callable[[], object], str], None]:
-    """Waits for a condition; fails with a text if it never comes true."""
-    return wait_until
 
 
 @pytest.fixture

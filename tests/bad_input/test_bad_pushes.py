@@ -10,6 +10,8 @@ from typing import Any
 import bson
 import pytest
 
+from processes import wait_until
+
 pytestmark = pytest.mark.slow
 
 TABLE = 'notes = define_table(title=v.string(), stars=v.number()).index("by_title", ["title"])'
@@ -48,13 +50,13 @@ def live(start_server: Callable[[Path], Any], tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
-def change(live: Any, until: Callable[..., None]) -> Iterator[Callable[[str, str], str]]:
+def change(live: Any) -> Iterator[Callable[[str, str], str]]:
     """Writes a module of the app and waits for what the server prints about it. The app is mended at the end."""
 
     def change(name: str, text: str, expect: str = "goes on serving") -> str:
         printed = len(live.log)
         (live.app / name).write_text(text)
-        until(lambda: expect in live.log[printed:], f"the server did not say {expect!r}: {live.log[printed:]}")
+        wait_until(lambda: expect in live.log[printed:], f"the server did not say {expect!r}: {live.log[printed:]}")
         return str(live.log[printed:])
 
     yield change

@@ -14,6 +14,7 @@ import pymongo
 import pytest
 
 from concave.storage.mongod import find_mongod
+from processes import free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -195,13 +196,11 @@ def test_a_database_that_does_not_answer(refused: Any) -> None:
 
 
 @pytest.fixture
-def standalone(tmp_path: Path, until: Callable[..., None]) -> Iterator[str]:
+def standalone(tmp_path: Path) -> Iterator[str]:
     """URI of a mongod that belongs to no replica set."""
     directory = tmp_path / "standalone"
     directory.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [find_mongod(), "--dbpath", directory, "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"],
         stdout=subprocess.DEVNULL,
@@ -216,7 +215,7 @@ def standalone(tmp_path: Path, until: Callable[..., None]) -> Iterator[str]:
             return False
 
     try:
-        until(answers, "the mongod did not start")
+        wait_until(answers, "the mongod did not start")
         yield uri
     finally:
         process.send_signal(signal.SIGKILL)
