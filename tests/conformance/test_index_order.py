@@ -179,7 +179,7 @@ async def test_random_ranges_agree(pair: tuple[Any, Any], table: str) -> None:
     @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def ranges(data: st.DataObject) -> None:
-        index = data.draw(st.sampled_from(["by_x", "by_x_s", "by_s_x", "by_o_x", "by_creation_time"]))
+        index = data.draw(st.sampled_from(["by_x", "by_x_s", "by_s_x", "by_o_x", "by_creation_time", "by_id"]))
         layout = bench.catalog.layout(table).indexes[index]
         one, other = data.draw(bounds(layout, documents)), data.draw(bounds(layout, documents))
         low, high = (one, other) if one <= other else (other, one)

@@ -67,7 +67,14 @@ class BoundsCompiler:
             return None
         minimum = self._bound(low) if low else None
         maximum = self._bound(high) if high != PREFIX_END else None
-        if minimum is not None and maximum is not None and bson.encode(minimum) == bson.encode(maximum):
+        first = self._fields[0]
+        if maximum is not None and maximum[first] is _MAX:
+            maximum = None
+        if minimum is None:
+            return MongoRange(None, maximum)
+        if minimum[first] is _MAX:
+            return None  # above everything that the first column can hold
+        if maximum is not None and bson.encode(minimum) == bson.encode(maximum):
             return None  # both ends lie between the same two types
         return MongoRange(minimum, maximum)
 

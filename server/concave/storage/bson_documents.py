@@ -119,13 +119,13 @@ class DocumentCodec:
         # Of an earlier schema, documents may hold encoded columns that this one does not have.
         for document in documents:
             document.pop(HIDDEN_FIELD, None)
-        correct = self._correct
-        if correct is not None:
+        if self.options is INTEGERS_ARE_INT64:
+            correct = self._correct
             for document in documents:
-                correct(document)
-                creation_time = document["_creationTime"]
-                if type(creation_time) is not float:
-                    document["_creationTime"] = float(creation_time)
+                if type(document.get("_creationTime")) is Int64:
+                    document["_creationTime"] = float(document["_creationTime"])
+                if correct is not None:
+                    correct(document)
         return documents
 
     def stored(self, document: Document) -> Document:

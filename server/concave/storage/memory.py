@@ -166,8 +166,10 @@ class MemoryDatabase:
             table.current[id] = new
             table.past.setdefault(id, []).append(new)
         for index in table.indexes.values():
-            if old is not None and (entry := _unique_entry(index.layout, old.document)) is not None:
-                table.unique.pop(entry, None)
+            entry = _unique_entry(index.layout, old.document) if old is not None else None
+            # Within a batch the key may have another holder already.
+            if entry is not None and table.unique.get(entry) == id:
+                del table.unique[entry]
             if new is not None:
                 _add_to_index(table, index, id, new)
         if ts - self.oldest > 2 * self._history_ns:
