@@ -51,6 +51,9 @@ COMMIT_ATTEMPTS: Final = 4
 
 BACKOFF_S: Final = 0.002
 
+APPEND_TIMEOUT_S: Final = 30.0
+"""After this long no further attempt is begun: the caller is told that the database does not answer."""
+
 _DUPLICATE_KEY: Final = 11000
 _WRITE_CONFLICT: Final = 112
 _DOCUMENT_VALIDATION_FAILURE: Final = 121
@@ -101,11 +104,14 @@ class BatchWriter:
         document = entry_document(entry, tables, prev_ts=prev_ts)
         parts = [_Part("insert", COMMITS, [document], []), *_parts(entry.writes, tables)]
         uncertain = False
+        deadline = self._runtime.monotonic() + APPEND_TIMEOUT_S
         for attempt in range(ATTEMPTS):
             if attempt:
                 await self._back_off(attempt)
+                if self._runtime.monotonic() > deadline:
+                    raise StoreUnavailable(f"MongoDB did not commit batch {entry.batch} in {APPEND_TIMEOUT_S:g} s")
             try:
-                return await self._attempt(entry, parts, tables)
+                return await self._attempt(entry, parts, tables, deadline)
             except _TryAgainError:
                 continue
             except _UnknownOutcomeError:
@@ -116,6 +122,8 @@ class BatchWriter:
             settled = await self._settle(entry)
             if settled is not None:
                 return settled
+        if uncertain:
+            raise StoreUnavailable(f"MongoDB did not say what became of batch {entry.batch}")
         raise WriteConflict(f"batch {entry.batch} met a concurrent writer {ATTEMPTS} times")
 
     async def close(self) -> None:
@@ -123,7 +131,9 @@ class BatchWriter:
             await self._lane.close()
             self._lane = None
 
-    async def _attempt(self, entry: LogEntry, parts: Sequence[_Part], tables: MongoTables) -> Timestamp:
+    async def _attempt(
+        self, entry: LogEntry, parts: Sequence[_Part], tables: MongoTables, deadline: float
+    ) -> Timestamp:
         """One transaction. Raises `_TryAgainError` or `_UnknownOutcomeError` besides the errors of `commit`."""
         self._transaction += 1
         transaction = {
@@ -156,12 +166,14 @@ class BatchWriter:
         commit: dict[str, Any] = {"commitTransaction": 1, **transaction, "writeConcern": _MAJORITY}
         if token is not None:
             commit["recoveryToken"] = token
-        return await self._finish(lane, commit)
+        return await self._finish(lane, commit, deadline)
 
-    async def _finish(self, lane: Lane, commit: dict[str, Any]) -> Timestamp:
+    async def _finish(self, lane: Lane, commit: dict[str, Any], deadline: float) -> Timestamp:
         for attempt in range(COMMIT_ATTEMPTS):
             if attempt:
                 await self._back_off(attempt + 4)
+                if self._runtime.monotonic() > deadline:
+                    break
             try:
                 if not lane.is_open:
                     lane = await self._open_lane()

@@ -23,7 +23,7 @@ import bson
 from bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions
 from bson.int64 import Int64 as BsonLong
 from pymongo import AsyncMongoClient
-from pymongo.errors import AutoReconnect, ConnectionFailure, NetworkTimeout, PyMongoError
+from pymongo.errors import AutoReconnect, ConnectionFailure, NetworkTimeout, PyMongoError, ServerSelectionTimeoutError
 from pymongo.helpers_shared import _check_command_response
 from pymongo.message import _op_msg
 
@@ -156,7 +156,8 @@ class Lanes:
                     ConnectionFailure
                 ) as error:  # `NotPrimaryError` is one, too: that server is left for the new primary
                     await self._close_idle(error)
-                    if attempt == READ_ATTEMPTS:
+                    # After a timeout the caller has waited long enough.
+                    if attempt == READ_ATTEMPTS or isinstance(error, (NetworkTimeout, ServerSelectionTimeoutError)):
                         raise StoreUnavailable(f"MongoDB does not answer: {error}") from error
                 else:
                     return reply
