@@ -202,7 +202,6 @@ async def _scan(tx: Transaction, source: RangeSource, bounds: KeyRange, request:
     bytes_watched = min(bytes_max, _split_bytes(tx, request))
     # A cut page with a known end must be split by the client; if it cannot be, the limit's error is all there is.
     cut_min = _SPLIT_ROWS_MIN if pinned else 1
-    admits = source.predicate
     batch = tx.limits.scan_batch_items if source.selective else FIRST_BATCH_MAX
     while True:
         asked = batch_size(source, batch, wanted - len(scan.found), first=not scan.scanned)
@@ -225,7 +224,7 @@ async def _scan(tx: Transaction, source: RangeSource, bounds: KeyRange, request:
                 used += 1
                 scan.scanned.append(row)
                 scan.bytes_scanned += row_bytes
-                if admits is None or admits(row):
+                if source.takes_all or await source.admits(row):
                     scan.found.append(row)
                     if len(scan.found) >= wanted:
                         break

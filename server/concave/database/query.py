@@ -14,7 +14,7 @@ from concave.database.calls import CallTracker, DatabaseCall
 from concave.database.filters import FilterBuilder, build_filter
 from concave.database.pagination import paginate
 from concave.database.ranges import WHOLE_INDEX, IndexRangeBuilder, KeyRange, built_range, equality_range
-from concave.database.rows import Predicate, RangeSource, RowIterator, read_rows
+from concave.database.rows import Predicate, RangeSource, RowIterator, RowRule, read_rows
 from concave.database.transaction import Transaction
 from concave.schema.definition import DELETED_AT
 from concave.schema.plan import IndexLayout
@@ -37,15 +37,19 @@ class _Plan:
         "index",
         "order",
         "predicates",
+        "rule",
         "table",
         "tx",
     )
 
-    def __init__(self, tx: Transaction, calls: CallTracker, table: str, hide_deleted: bool) -> None:
+    def __init__(
+        self, tx: Transaction, calls: CallTracker, table: str, hide_deleted: bool, rule: RowRule | None
+    ) -> None:
         self.tx = tx
         self.calls = calls
         self.table = table
         self.hide_deleted = hide_deleted
+        self.rule = rule
         self.index: IndexLayout | None = None
         self.bounds: KeyRange = WHOLE_INDEX
         self.full_table_scan = False
@@ -63,7 +67,7 @@ class _Plan:
         predicates = [_is_live, *self.predicates] if self.hide_deleted else self.predicates
         predicate = None if not predicates else predicates[0] if len(predicates) == 1 else _conjunction(predicates)
         return RangeSource(
-            self.table, index, self.bounds, self.order or "asc", predicate, selective=bool(self.predicates)
+            self.table, index, self.bounds, self.order or "asc", predicate, bool(self.predicates), self.rule
         )
 
     def _refuse_scan(self) -> NoReturn:
@@ -177,7 +181,8 @@ class Query:
         return DatabaseCall(plan.calls, "query.unique", _unique, (plan,))
 
     def count(self) -> DatabaseCall[int]:
-        """How many documents there are. A whole table is counted without reading it, a range or a filter reads it."""
+        """How many documents there are. A whole table is counted without reading it, unless it has a read policy; a
+        range or a filter reads it."""
         plan = self._use("count")
         return DatabaseCall(plan.calls, "query.count", _count, (plan,))
 
@@ -222,10 +227,10 @@ class Query:
         return plan
 
 
-def new_query(tx: Transaction, calls: CallTracker, table: str) -> Query:
-    """A query over a table that the catalog knows."""
+def new_query(tx: Transaction, calls: CallTracker, table: str, rule: RowRule | None = None) -> Query:
+    """A query over a table that the catalog knows, of the rows that `rule` lets through."""
     definition = tx.catalog.schema.tables.get(table)
-    return Query(_Plan(tx, calls, table, definition is not None and definition.has_soft_deletes))
+    return Query(_Plan(tx, calls, table, definition is not None and definition.has_soft_deletes, rule))
 
 
 async def _collect(plan: _Plan) -> list[Document]:
@@ -256,7 +261,7 @@ async def _unique(plan: _Plan) -> Document | None:
 
 async def _count(plan: _Plan) -> int:
     source = plan.source()
-    if plan.bounds is WHOLE_INDEX and source.predicate is None:
+    if plan.bounds is WHOLE_INDEX and source.takes_all:
         return await plan.tx.count(plan.table)
     return len(await read_rows(plan.tx, source, None))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final, NoReturn, overload
+from typing import Any, Final, NoReturn, Self, overload
 
 from concave.database.calls import CallTracker, DatabaseCall
+from concave.database.policies import Policies
 from concave.database.query import Query, new_query
 from concave.database.transaction import Transaction
 from concave.schema.catalog import Catalog
@@ -53,15 +54,25 @@ class SystemReader:
 
 
 class DatabaseReader:
-    """Reads of one execution of a function, over its transaction.
+    """Reads of one execution of a function, over its transaction, as the tables' policies allow.
 
-    `calls` collects the calls made; give each nested function a reader of its own with a tracker of its own.
+    `calls` collects the calls made; give each nested function a reader of its own with a tracker of its own. Without
+    `policies` everything is allowed. `may_bypass` is true for internal functions.
     """
 
-    __slots__ = ("_tx", "calls", "system")
+    __slots__ = ("_may_bypass", "_policies", "_tx", "calls", "system")
 
-    def __init__(self, tx: Transaction, calls: CallTracker | None = None) -> None:
+    def __init__(
+        self,
+        tx: Transaction,
+        calls: CallTracker | None = None,
+        policies: Policies | None = None,
+        *,
+        may_bypass: bool = False,
+    ) -> None:
         self._tx = tx
+        self._policies = policies
+        self._may_bypass = may_bypass
         self.calls = CallTracker() if calls is None else calls
         self.system = SystemReader(tx, self.calls)
 
@@ -70,18 +81,20 @@ class DatabaseReader:
     @overload
     def get(self, table: str, id: str, /, *, include_deleted: bool = False) -> DatabaseCall[Document | None]: ...
     def get(self, *arguments: str, include_deleted: bool = False) -> DatabaseCall[Document | None]:
-        """`get(id)` or `get(table, id)`: the document, or None if it is gone, or its table is.
+        """`get(id)` or `get(table, id)`: the document, or None if it is gone, or its table is, or its read policy says
+        no.
 
         A softly deleted document reads as None without `include_deleted`. Raises `DeveloperError`: `InvalidArgument`
         for what is no id or an id of another table, `SystemTableError` for ids of system tables.
         """
-        return DatabaseCall(self.calls, "db.get", _get, (self._tx, arguments, include_deleted))
+        return DatabaseCall(self.calls, "db.get", _get, (self._tx, self._policies, arguments, include_deleted))
 
     def query(self, table: str) -> Query:
         """A query over a table. Raises `DeveloperError`: `TableNotFound`, `SystemTableError`."""
         catalog = self._tx.catalog
         check_user_table(catalog, table, "db.query")
-        return new_query(self._tx, self.calls, table)
+        rule = None if self._policies is None else self._policies.read_rule(table)
+        return new_query(self._tx, self.calls, table, rule)
 
     def normalize_id(self, table: str, id: str) -> str | None:
         """The id if it is one of the table's, else None; reads no document (3.4). Returns at once, nothing to await."""
@@ -90,6 +103,19 @@ class DatabaseReader:
                 "SystemTableError", f"{table!r} is a system table: use db.system.normalize_id({table!r}, id)"
             )
         return self._tx.catalog.normalize_id(table, _text(id, "id", "db.normalize_id"))
+
+    def without_policies(self) -> Self:
+        """The same database with all documents in it: `ctx.db.without_policies().get(id)`.
+
+        For internal functions only: raises `DeveloperError` (`PoliciesRequired`) in others.
+        """
+        if not self._may_bypass:
+            raise DeveloperError(
+                "PoliciesRequired",
+                "db.without_policies() is for internal functions: move what needs it into an @internal_query or "
+                "@internal_mutation, and call that",
+            )
+        return type(self)(self._tx, self.calls, may_bypass=True)
 
     def __getattr__(self, name: str) -> NoReturn:
         # Reached only for attributes that do not exist: a query that tries to write deserves more than that.
@@ -146,7 +172,9 @@ def _number_of(id: str) -> int:
     return decode_id(id)[0]
 
 
-async def _get(tx: Transaction, arguments: tuple[str, ...], include_deleted: bool) -> Document | None:
+async def _get(
+    tx: Transaction, policies: Policies | None, arguments: tuple[str, ...], include_deleted: bool
+) -> Document | None:
     catalog = tx.catalog
     given, document_id = table_and_id(arguments, "db.get")
     table = table_of_id(catalog, given, document_id, "db.get")
@@ -162,6 +190,8 @@ async def _get(tx: Transaction, arguments: tuple[str, ...], include_deleted: boo
     if definition is None:
         return None
     document = await tx.get(table, document_id)
+    if document is not None and policies is not None and not await policies.may_read(table, document):
+        return None
     if definition.has_soft_deletes and not include_deleted and document is not None and DELETED_AT in document:
         return None
     return document

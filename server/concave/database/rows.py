@@ -7,7 +7,7 @@ A batch may be longer than what is used of it; the transaction comes to depend o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from concave.database.calls import CallTracker
@@ -19,13 +19,15 @@ from concave.values.keys import key_bytes, successor
 from concave.values.types import Document
 
 Predicate = Callable[[Document], bool]
+RowRule = Callable[[Document], Awaitable[bool]]
 
 
 @dataclass(slots=True, frozen=True)
 class RangeSource:
-    """What a query reads: a range of an index, its direction, and the predicate that rows must pass, if any.
+    """What a query reads: a range of an index, its direction, and what rows must pass, if anything.
 
-    `selective` means that the predicate may drop most rows; then batches are not cut to the rows still wanted.
+    `predicate` holds the query's filters; rows that pass it are put to `rule`, the table's read policy. `selective`
+    means that the predicate may drop most rows; then batches are not cut to the rows still wanted.
     """
 
     table: str
@@ -34,6 +36,18 @@ class RangeSource:
     order: Order
     predicate: Predicate | None
     selective: bool
+    rule: RowRule | None = None
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether every row of the range is a result."""
+        return self.predicate is None and self.rule is None
+
+    async def admits(self, row: Document) -> bool:
+        """Whether the row is a result."""
+        if self.predicate is not None and not self.predicate(row):
+            return False
+        return self.rule is None or await self.rule(row)
 
     def bounds_after(self, bounds: KeyRange, last: Document) -> KeyRange:
         """What is left of `bounds` behind the row `last`."""
@@ -51,13 +65,13 @@ def batch_size(source: RangeSource, batch: int, wanted: float, *, first: bool) -
     """How many rows to fetch when `wanted` more are needed and batches are `batch` long."""
     if source.selective:
         return batch
-    return int(min(batch, wanted if first or source.predicate is None else max(wanted, REFILL_MIN)))
+    return int(min(batch, wanted if first or source.takes_all else max(wanted, REFILL_MIN)))
 
 
 async def read_rows(tx: Transaction, source: RangeSource, limit: int | None) -> list[Document]:
-    """The first `limit` rows that pass the predicate; all of them if None."""
-    table, index, order, bounds, admits = source.table, source.index, source.order, source.bounds, source.predicate
-    if admits is None and limit is not None and limit <= FIRST_BATCH_MAX:
+    """The first `limit` rows that are results; all of them if None."""
+    table, index, order, bounds = source.table, source.index, source.order, source.bounds
+    if source.takes_all and limit is not None and limit <= FIRST_BATCH_MAX:
         prefix, depth, low, high = bounds
         return await tx.scan(table, index, low, high, prefix, depth, order, limit)
     wanted = math.inf if limit is None else limit
@@ -69,17 +83,17 @@ async def read_rows(tx: Transaction, source: RangeSource, limit: int | None) -> 
         rows = await tx.fetch(table, index, bounds, order, asked)
         last: Document | None = rows[-1] if len(rows) == asked else None
         try:
-            if admits is None:
+            if source.takes_all:
                 found += rows
             else:
                 for row in rows:
-                    if admits(row):
+                    if await source.admits(row):
                         found.append(row)
                         if len(found) == limit:
                             last = row
                             break
         finally:
-            # Also when the predicate fails: a failed query is run again when what it read has changed.
+            # Also when the predicate or the rule fails: a failed query is run again when what it read has changed.
             tx.depend(table, index, bounds, order, last)
         tx.count_read(table, rows)
         if last is None:
@@ -116,7 +130,7 @@ class RowIterator:
             while self._position < len(self._rows):
                 row = self._rows[self._position]
                 self._position += 1
-                if source.predicate is None or source.predicate(row):
+                if source.takes_all or await source.admits(row):
                     return row
             if self._exhausted:
                 raise StopAsyncIteration

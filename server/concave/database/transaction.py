@@ -15,14 +15,16 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Literal, Protocol
 
 from concave.database.calls import CallTracker
+from concave.database.deletion import DeletionPlan, plan_deletion
 from concave.database.own_writes import OwnRows, OwnWrites
 from concave.database.ranges import KeyRange
 from concave.database.usage import Usage, UsageWarning
 from concave.schema.catalog import Catalog
 from concave.schema.checking import ValidationFailure
+from concave.schema.definition import UPDATED_AT
 from concave.schema.plan import IndexLayout
 from concave.storage.store import DocumentWrite, IndexKeyChange, Order, Store
 from concave.values.errors import DeveloperError, schema_enforcement_error
@@ -44,6 +46,19 @@ class OpenRead(Protocol):
 
     def settle(self) -> None:
         """Record in the transaction what has been consumed so far. May be called again later."""
+
+
+GuardedOperation = Literal["insert", "modify"]
+
+
+class Guard(Protocol):
+    """Who is asked before a write (`policies.py`). It may read through the transaction."""
+
+    async def may_read(self, table: str, document: Document) -> bool:
+        """Whether the document may be seen; if not, a write to it finds nothing."""
+
+    async def check(self, operation: GuardedOperation, table: str, document: Document) -> None:
+        """Raise if the document may not be inserted; or, as it is or as it is to be, not be modified."""
 
 
 class Transaction:
@@ -214,10 +229,10 @@ class Transaction:
 
     # Writes.
 
-    async def insert(self, table: str, fields: Mapping[str, Value]) -> str:
+    async def insert(self, table: str, fields: Mapping[str, Value], *, guard: Guard | None = None) -> str:
         """Add a document and return its id. `fields` are normalized values that belong to the transaction.
 
-        Raises `DeveloperError`: `SchemaEnforcementError`, the codes of 1.4, or a limit.
+        Raises `DeveloperError`: `SchemaEnforcementError`, the codes of 1.4, or a limit; and what `guard` raises.
         """
         rollbacks = self._rollbacks
         async with self._write_lock:
@@ -226,11 +241,23 @@ class Transaction:
             created = self.creation_time
             self.creation_time = math.nextafter(created, math.inf)
             document: Document = {**fields, "_id": document_id, "_creationTime": created}
+            document = self._checked(table, document)
+            if guard is not None:
+                await guard.check("insert", table, document)
+                self._check_not_undone(rollbacks)
             # The new id is random and unique in the database, so nothing need depend on its absence.
             self._put(table, document_id, None, document)
             return document_id
 
-    async def patch(self, table: str, id: str, fields: Mapping[str, Value], *, touch: str | None = None) -> bool:
+    async def patch(
+        self,
+        table: str,
+        id: str,
+        fields: Mapping[str, Value],
+        *,
+        touch: str | None = None,
+        guard: Guard | None = None,
+    ) -> bool:
         """Merge `fields` into the document; `UNSET` removes one.
 
         `touch` names a field that gets `now_ms` if anything changed. Returns False, and writes nothing, if nothing
@@ -238,17 +265,24 @@ class Transaction:
         """
         rollbacks = self._rollbacks
         async with self._write_lock:
-            current = await self._target(table, id, "Update")
+            current = await self._target(table, id, "Update", guard)
             self._check_not_undone(rollbacks)
             _check_system_fields(current, fields)
             document = {**current, **fields}
             for name, value in fields.items():
                 if value is UNSET:
                     del document[name]
-            return self._change(table, id, current, document, touch if touch not in fields else None)
+            return await self._change(table, id, current, document, touch if touch not in fields else None, guard)
 
     async def replace(
-        self, table: str, id: str, fields: Mapping[str, Value], *, touch: str | None = None, keep: tuple[str, ...] = ()
+        self,
+        table: str,
+        id: str,
+        fields: Mapping[str, Value],
+        *,
+        touch: str | None = None,
+        keep: tuple[str, ...] = (),
+        guard: Guard | None = None,
     ) -> bool:
         """Put `fields` in the place of all of the document's own fields. Fields named in `keep` survive if not given.
 
@@ -256,7 +290,7 @@ class Transaction:
         """
         rollbacks = self._rollbacks
         async with self._write_lock:
-            current = await self._target(table, id, "Replace")
+            current = await self._target(table, id, "Replace", guard)
             self._check_not_undone(rollbacks)
             _check_system_fields(current, fields)
             document = {**fields, "_id": current["_id"], "_creationTime": current["_creationTime"]}
@@ -266,17 +300,24 @@ class Transaction:
             if touch is not None and touch not in fields and touch in current:
                 # Compared as if untouched: a replacement that changes nothing else is not a write.
                 document[touch] = current[touch]
-            return self._change(table, id, current, document, touch if touch not in fields else None)
+            return await self._change(table, id, current, document, touch if touch not in fields else None, guard)
 
-    async def delete(self, table: str, id: str) -> None:
-        """Remove the document. Raises `NonexistentDocument` if it is not there, or a limit."""
+    async def delete(self, table: str, id: str, *, guard: Guard | None = None) -> None:
+        """Remove the document, and do to those that refer to it what their `on_delete` says (`deletion.py`).
+
+        Raises `NonexistentDocument` if it is not there, `ConvexError` (code `restrict`) if a reference keeps it, a
+        limit, and what `guard` raises for the document itself; then nothing is written.
+        """
         rollbacks = self._rollbacks
         async with self._write_lock:
-            current = await self._target(table, id, "Delete")
-            self._check_not_undone(rollbacks)
-            if table[0] != "_":
-                self.usage.count_write(0)
-            self._own.put(table, id, current, None)
+            current = await self._target(table, id, "Delete", guard)
+            if self.catalog.references_to(table):
+                plan = await plan_deletion(self, table, current)
+                self._check_not_undone(rollbacks)
+                self._delete_all(plan)
+            else:
+                self._check_not_undone(rollbacks)
+                self._delete(table, id, current)
 
     def writes(self) -> tuple[DocumentWrite, ...]:
         """The net effect on each document, with its key changes in every index. What came to nothing is left out."""
@@ -367,7 +408,7 @@ class Transaction:
             if document_id not in self._remembered and self._own.find(table, document_id) is None:
                 self._remembered[document_id] = copy_document(document)
 
-    async def _target(self, table: str, id: str, verb: str) -> Document:
+    async def _target(self, table: str, id: str, verb: str, guard: Guard | None) -> Document:
         """The current version of a document about to be written; a read like any other (7.3)."""
         self._read_set.add(point(table, id))  # no query of its own: only writes are counted here
         own = self._own.find(table, id)
@@ -376,6 +417,8 @@ class Transaction:
             document = await self.store.get(table, id, self.ts)
             if document is not None:
                 self._remembered[id] = document
+        if document is not None and guard is not None and not await guard.may_read(table, document):
+            document = None
         if document is None:
             raise DeveloperError(
                 "NonexistentDocument",
@@ -383,26 +426,59 @@ class Transaction:
                 "use db.get first if that can happen",
             )
         self.count_read(table, [document])
+        if guard is not None:
+            await guard.check("modify", table, document)
         return document
 
-    def _change(self, table: str, id: str, current: Document, document: Document, touch: str | None) -> bool:
+    async def _change(
+        self, table: str, id: str, current: Document, document: Document, touch: str | None, guard: Guard | None
+    ) -> bool:
         if values_equal(current, document):
             return False
         if touch is not None:
             document[touch] = self.now_ms
+        document = self._checked(table, document)
+        if guard is not None:
+            rollbacks = self._rollbacks
+            await guard.check("modify", table, document)
+            self._check_not_undone(rollbacks)
         self._put(table, id, current, document)
         return True
 
-    def _put(self, table: str, id: str, before: Document | None, document: Document) -> None:
-        """Check the final form of a document and buffer it."""
+    def _checked(self, table: str, document: Document) -> Document:
+        """The final form of a document: within the limits of 1.4, and as the schema demands."""
         check_document(document, where=f'Document for table "{table}"')
         try:
-            document = self.catalog.check_document(table)(document)
+            checked: Document = self.catalog.check_document(table)(document)
         except ValidationFailure as failure:
             raise schema_enforcement_error(table, failure.text) from None
+        return checked
+
+    def _put(self, table: str, id: str, before: Document | None, document: Document) -> None:
+        """Count and buffer a checked document."""
         if table[0] != "_":
             self.usage.count_write(size(document))
         self._own.put(table, id, before, document)
+
+    def _delete(self, table: str, id: str, current: Document) -> None:
+        if table[0] != "_":
+            self.usage.count_write(0)
+        self._own.put(table, id, current, None)
+
+    def _delete_all(self, plan: DeletionPlan) -> None:
+        """Apply a plan made of the buffer as it is now: all of it, or nothing."""
+        savepoint = self._own.savepoint()
+        try:
+            for (table, document_id), current in plan.deleted.items():
+                self._delete(table, document_id, current)
+            for (table, document_id), (before, after) in plan.changed.items():
+                definition = self.catalog.schema.tables[table]
+                if definition.has_timestamps:
+                    after[UPDATED_AT] = self.now_ms
+                self._put(table, document_id, before, self._checked(table, after))
+        except DeveloperError:
+            self._own.rollback_to(savepoint)
+            raise
 
 
 def _check_system_fields(current: Document, fields: Mapping[str, Value]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, overload
 
 from concave.database.calls import DatabaseCall
+from concave.database.policies import Policies
 from concave.database.reader import DatabaseReader, check_user_table, table_and_id, table_of_id
 from concave.database.transaction import Transaction, copy_document
 from concave.schema.catalog import Catalog
@@ -31,9 +32,10 @@ class DatabaseWriter(DatabaseReader):
     def insert(self, table: str, document: Fields) -> DatabaseCall[str]:
         """Add a document to a table; returns its id. `_id` and `_creationTime` are the engine's to give.
 
-        Raises `DeveloperError`: `TableNotFound`, `InvalidArgument`, `SchemaEnforcementError`, codes of 1.4, limits.
+        Raises `DeveloperError`: `TableNotFound`, `InvalidArgument`, `SchemaEnforcementError`, codes of 1.4, limits;
+        `ConvexError` (code `policy`), as all writes do.
         """
-        return DatabaseCall(self.calls, "db.insert", _insert, (self._tx, table, document))
+        return DatabaseCall(self.calls, "db.insert", _insert, (self._tx, self._policies, table, document))
 
     @overload
     def patch(self, id: str, fields: Fields, /) -> DatabaseCall[None]: ...
@@ -44,7 +46,7 @@ class DatabaseWriter(DatabaseReader):
 
         Raises `DeveloperError`: `NonexistentDocument`, `InvalidIdError`, `InvalidCreationTimeError`, and as `insert`.
         """
-        return DatabaseCall(self.calls, "db.patch", _patch, (self._tx, arguments))
+        return DatabaseCall(self.calls, "db.patch", _patch, (self._tx, self._policies, arguments))
 
     @overload
     def replace(self, id: str, document: Fields, /) -> DatabaseCall[None]: ...
@@ -52,15 +54,16 @@ class DatabaseWriter(DatabaseReader):
     def replace(self, table: str, id: str, document: Fields, /) -> DatabaseCall[None]: ...
     def replace(self, *arguments: Any) -> DatabaseCall[None]:
         """`replace(id, document)` or `replace(table, id, document)`: all fields anew. Raises as `patch`."""
-        return DatabaseCall(self.calls, "db.replace", _replace, (self._tx, arguments))
+        return DatabaseCall(self.calls, "db.replace", _replace, (self._tx, self._policies, arguments))
 
     @overload
     def delete(self, id: str, /) -> DatabaseCall[None]: ...
     @overload
     def delete(self, table: str, id: str, /) -> DatabaseCall[None]: ...
     def delete(self, *arguments: str) -> DatabaseCall[None]:
-        """`delete(id)` or `delete(table, id)`: remove the document for good. Raises `NonexistentDocument`."""
-        return DatabaseCall(self.calls, "db.delete", _delete, (self._tx, arguments))
+        """`delete(id)` or `delete(table, id)`: remove the document for good, and see to those that refer to it as their
+        `on_delete` says. Raises `NonexistentDocument`, `ConvexError` (code `restrict`)."""
+        return DatabaseCall(self.calls, "db.delete", _delete, (self._tx, self._policies, arguments))
 
     @overload
     def soft_delete(self, id: str, /) -> DatabaseCall[None]: ...
@@ -71,7 +74,7 @@ class DatabaseWriter(DatabaseReader):
 
         Raises `DeveloperError`: `NonexistentDocument`, `InvalidArgument` if the table has no soft deletes.
         """
-        return DatabaseCall(self.calls, "db.soft_delete", _soft_delete, (self._tx, arguments))
+        return DatabaseCall(self.calls, "db.soft_delete", _soft_delete, (self._tx, self._policies, arguments))
 
     @overload
     def restore(self, id: str, /) -> DatabaseCall[None]: ...
@@ -79,10 +82,10 @@ class DatabaseWriter(DatabaseReader):
     def restore(self, table: str, id: str, /) -> DatabaseCall[None]: ...
     def restore(self, *arguments: str) -> DatabaseCall[None]:
         """Undo `soft_delete`. Raises as it does."""
-        return DatabaseCall(self.calls, "db.restore", _restore, (self._tx, arguments))
+        return DatabaseCall(self.calls, "db.restore", _restore, (self._tx, self._policies, arguments))
 
 
-async def _insert(tx: Transaction, table: str, document: Fields) -> str:
+async def _insert(tx: Transaction, policies: Policies | None, table: str, document: Fields) -> str:
     check_writable_table(tx.catalog, table, "db.insert")
     fields = _fields(document, "document", "db.insert", table)
     for name in SYSTEM_FIELDS & fields.keys():
@@ -91,40 +94,43 @@ async def _insert(tx: Transaction, table: str, document: Fields) -> str:
         )
     if _definition(tx, table).has_timestamps and CREATED_AT not in fields:
         fields[CREATED_AT] = tx.now_ms
-    return await tx.insert(table, fields)
+    return await tx.insert(table, fields, guard=policies)
 
 
-async def _patch(tx: Transaction, arguments: tuple[Any, ...]) -> None:
+async def _patch(tx: Transaction, policies: Policies | None, arguments: tuple[Any, ...]) -> None:
     table, document_id, given = _target(tx, arguments, "db.patch", "fields")
     removed = [name for name, value in given.items() if value is UNSET] if isinstance(given, Mapping) else []
     fields = _fields(given, "fields", "db.patch", table)
     for name in removed:
         fields[name] = UNSET
-    await tx.patch(table, document_id, fields, touch=_touched(tx, table))
+    await tx.patch(table, document_id, fields, touch=_touched(tx, table), guard=policies)
 
 
-async def _replace(tx: Transaction, arguments: tuple[Any, ...]) -> None:
+async def _replace(tx: Transaction, policies: Policies | None, arguments: tuple[Any, ...]) -> None:
     table, document_id, given = _target(tx, arguments, "db.replace", "document")
     fields = _fields(given, "document", "db.replace", table)
     keep = (CREATED_AT,) if _definition(tx, table).has_timestamps else ()
-    await tx.replace(table, document_id, fields, touch=_touched(tx, table), keep=keep)
+    await tx.replace(table, document_id, fields, touch=_touched(tx, table), keep=keep, guard=policies)
 
 
-async def _delete(tx: Transaction, arguments: tuple[Any, ...]) -> None:
+async def _delete(tx: Transaction, policies: Policies | None, arguments: tuple[Any, ...]) -> None:
     table, document_id = _document_named(tx, arguments, "db.delete")
-    await tx.delete(table, document_id)
+    await tx.delete(table, document_id, guard=policies)
 
 
-async def _soft_delete(tx: Transaction, arguments: tuple[Any, ...]) -> None:
+async def _soft_delete(tx: Transaction, policies: Policies | None, arguments: tuple[Any, ...]) -> None:
     table, document_id = _softly_deletable(tx, arguments, "db.soft_delete")
     document = await tx.get(table, document_id)
+    if document is not None and policies is not None and not await policies.may_read(table, document):
+        document = None
+    # Of what is not there, or not to be seen, the patch says so.
     if document is None or DELETED_AT not in document:
-        await tx.patch(table, document_id, {DELETED_AT: tx.now_ms}, touch=_touched(tx, table))
+        await tx.patch(table, document_id, {DELETED_AT: tx.now_ms}, touch=_touched(tx, table), guard=policies)
 
 
-async def _restore(tx: Transaction, arguments: tuple[Any, ...]) -> None:
+async def _restore(tx: Transaction, policies: Policies | None, arguments: tuple[Any, ...]) -> None:
     table, document_id = _softly_deletable(tx, arguments, "db.restore")
-    await tx.patch(table, document_id, {DELETED_AT: UNSET}, touch=_touched(tx, table))
+    await tx.patch(table, document_id, {DELETED_AT: UNSET}, touch=_touched(tx, table), guard=policies)
 
 
 def check_writable_table(catalog: Catalog, table: str, call: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 from concave.database.transaction import Transaction, copy_document
+from concave.functions.contexts import policies_of
 from concave.functions.execution import SnapshotReads, call_nested, execute
 from concave.functions.frames import Frame, Identity, Run
 from concave.functions.logs import LogLines, current_log
@@ -91,6 +92,7 @@ class Attempts:
             require_index=served.app.options.require_index,
         )
         run = Run(served, tx, identity, self._options.env, self._runtime, call_nested)
+        run.policies = policies_of(run)
         failure: BaseException | None = None
         value: Value = None
         value_json = b"null"

@@ -20,10 +20,12 @@ from random import Random
 from typing import Any, NoReturn, Protocol
 
 from concave.database.calls import CallTracker, DatabaseCall
+from concave.database.policies import Policies, rule_view
 from concave.database.reader import DatabaseReader
+from concave.database.transaction import Transaction
 from concave.database.writer import DatabaseWriter
 from concave.functions.decorators import FunctionKind
-from concave.functions.frames import Frame, Identity
+from concave.functions.frames import Frame, Identity, Run
 from concave.functions.served_app import FunctionName
 from concave.values.errors import DeveloperError
 from concave.values.types import Value
@@ -36,14 +38,14 @@ def _not_served(what: str) -> NoReturn:
 class Auth:
     """`ctx.auth` of queries and mutations. Asking makes the result one for this caller only."""
 
-    __slots__ = ("_frame",)
+    __slots__ = ("_run",)
 
-    def __init__(self, frame: Frame) -> None:
-        self._frame = frame
+    def __init__(self, run: Run) -> None:
+        self._run = run
 
     async def get_user_identity(self) -> dict[str, Any] | None:
         """The claims of the user who calls, None for anonymous callers."""
-        run = self._frame.run
+        run = self._run
         run.read_identity = True
         return None if run.identity is None else dict(run.identity)
 
@@ -66,9 +68,11 @@ class QueryCtx:
 
     __slots__ = ("_frame", "db")
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, *, internal: bool) -> None:
+        """`internal` functions may do without policies."""
         self._frame = frame
-        self.db: DatabaseReader = DatabaseReader(frame.run.tx, frame.calls)
+        run = frame.run
+        self.db: DatabaseReader = DatabaseReader(run.tx, frame.calls, run.policies, may_bypass=internal)
 
     @property
     def now(self) -> float:
@@ -82,7 +86,7 @@ class QueryCtx:
 
     @property
     def auth(self) -> Auth:
-        return Auth(self._frame)
+        return Auth(self._frame.run)
 
     @property
     def meta(self) -> Meta:
@@ -125,9 +129,43 @@ class MutationCtx(QueryCtx):
 
     db: DatabaseWriter
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, *, internal: bool) -> None:
         self._frame = frame
-        self.db = DatabaseWriter(frame.run.tx, frame.calls)
+        run = frame.run
+        self.db = DatabaseWriter(run.tx, frame.calls, run.policies, may_bypass=internal)
+
+
+class RuleCtx:
+    """What rules of policies get as `ctx` (`database/policies.py`): reads without policies, and who calls."""
+
+    __slots__ = ("_run", "db")
+
+    def __init__(self, run: Run, view: Transaction, calls: CallTracker) -> None:
+        self._run = run
+        self.db = DatabaseReader(view, calls)
+
+    @property
+    def auth(self) -> Auth:
+        return Auth(self._run)
+
+    @property
+    def now(self) -> float:
+        """Milliseconds since 1970: the function's own time."""
+        return self._run.tx.now_ms
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The app's environment variables."""
+        return self._run.env
+
+
+def policies_of(run: Run) -> Policies | None:
+    """The policies of the run's tables, None if there are none."""
+    rules = run.served.catalog.policies
+    if not rules:
+        return None
+    view = rule_view(run.tx)
+    return Policies(rules, lambda calls: RuleCtx(run, view, calls))
 
 
 class ActionCalls(Protocol):

@@ -67,7 +67,8 @@ async def execute(frame: Frame, function: CompiledFunction, args: dict[str, Valu
     Raises whatever the handler raises, and `DeveloperError` for calls left un-awaited and for a bad result.
     The arguments are the handler's to change: hand in a copy if they are needed again.
     """
-    ctx = QueryCtx(frame) if frame.kind == "query" else MutationCtx(frame)
+    internal = function.spec.visibility == "internal"
+    ctx = QueryCtx(frame, internal=internal) if frame.kind == "query" else MutationCtx(frame, internal=internal)
     try:
         result = await function.call(ctx, args)
     except BaseException:

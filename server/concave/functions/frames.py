@@ -11,6 +11,7 @@ from random import Random
 from typing import Any, TypeAlias
 
 from concave.database.calls import CallTracker
+from concave.database.policies import Policies
 from concave.database.transaction import Transaction
 from concave.functions.decorators import FunctionKind
 from concave.functions.served_app import FunctionName, ServedApp
@@ -24,10 +25,11 @@ Identity: TypeAlias = Mapping[str, Any]
 class Run:
     """One attempt at a query or mutation. `call_nested` runs a function that another one calls, in the same run.
 
-    `read_identity` is false until a function asks who is calling.
+    `read_identity` is false until a function asks who is calling. `policies` are those of the app's tables, None if no
+    table has any.
     """
 
-    __slots__ = ("call_nested", "env", "identity", "read_identity", "runtime", "served", "tx")
+    __slots__ = ("call_nested", "env", "identity", "policies", "read_identity", "runtime", "served", "tx")
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Run:
         self.runtime = runtime
         self.call_nested = call_nested
         self.read_identity = False
+        self.policies: Policies | None = None
 
 
 class Frame:

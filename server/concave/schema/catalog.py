@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from concave.schema.checking import Check, compile_document_check
+from concave.schema.definition import Policy
 from concave.schema.plan import IndexLayout, Plan, TableLayout, TablePlan
 from concave.schema.references import Reference, references_by_target
 from concave.schema.rules import near
@@ -22,10 +23,10 @@ class Catalog:
     """A plan and the numbers of its tables. Implements `checking.SchemaLookup`.
 
     `numbers` must have one for each user table of the plan, and may have more (tables that the schema dropped: their
-    ids are still recognised); system tables have theirs by definition.
+    ids are still recognised); system tables have theirs by definition. `policies` are those of tables that have any.
     """
 
-    __slots__ = ("_checks", "_names", "_references", "numbers", "plan")
+    __slots__ = ("_checks", "_names", "_references", "numbers", "plan", "policies")
 
     def __init__(self, plan: Plan, numbers: Mapping[str, int]) -> None:
         self.plan = plan
@@ -35,6 +36,9 @@ class Catalog:
         assert not missing, f"tables without a number: {missing}"
         assert len(self._names) == len(self.numbers), "two tables share one number"
         self._references = references_by_target(plan.schema.tables)
+        self.policies: dict[str, Policy] = {
+            name: table.access_policy for name, table in plan.schema.tables.items() if table.access_policy is not None
+        }
         self._checks: dict[str, Check] = {
             name: compile_document_check(table.document_type, self) for name, table in plan.tables.items()
         }

@@ -23,7 +23,7 @@ CREATED_AT: Final = "createdAt"
 UPDATED_AT: Final = "updatedAt"
 
 Rule = Callable[..., Any]
-"""A policy's rule; who calls it with what is the database package's business."""
+"""A policy's rule: called with a context and a document, returns True or False, or a coroutine of one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,19 @@ class TableDefinition:
     def policy(
         self, *, read: Rule | None = None, insert: Rule | None = None, modify: Rule | None = None
     ) -> TableDefinition:
-        """Rules that are asked before a document is read, inserted or modified."""
+        """Rules that are asked before a document is read, inserted or modified, by whatever function.
+
+        Each is a function or async function `(ctx, document) -> bool`, where `ctx` has `db` (reads, without policies),
+        `auth`, `now` and `env`. What `read` refuses looks absent; the others refuse with a `ConvexError` of code
+        `policy`. `modify` is asked for the document as it is, and for what a patch or replace makes of it. The rest is
+        told in `database/policies.py`. Raises `DeveloperError("InvalidPolicy")` for what is no function.
+        """
+        for name, rule in (("read", read), ("insert", insert), ("modify", modify)):
+            if rule is not None and not callable(rule):
+                raise DeveloperError(
+                    "InvalidPolicy",
+                    f"{_caller()}: the `{name}` policy must be a function (ctx, document) -> bool, not {rule!r}",
+                )
         self.access_policy = Policy(read, insert, modify)
         return self
 
