@@ -28,6 +28,7 @@ from concave.storage.commit_log import (
     entry_document,
     from_bson_timestamp,
     request_key,
+    snapshot_ts,
 )
 from concave.storage.lane import PLAIN, Lane, Lanes, Reply, decode
 from concave.storage.mongo_tables import MongoTables
@@ -99,7 +100,7 @@ class BatchWriter:
     async def commit(self, entry: LogEntry, tables: MongoTables, *, prev_ts: Timestamp | None) -> Timestamp:
         """Commit the batch; returns the cluster time of the commit.
 
-        After a lost answer this may be a later time at which the batch is visible. Raises what `Store.append` raises.
+        After a lost answer this may be a later time, before that of any other entry. Raises what `Store.append` raises.
         """
         document = entry_document(entry, tables, prev_ts=prev_ts)
         parts = [_Part("insert", COMMITS, [document], []), *_parts(entry.writes, tables)]
@@ -180,7 +181,9 @@ class BatchWriter:
                 body = (await lane.run((lane.encode(dict(commit), "admin"),)))[0]
                 reply = decode(body, PLAIN)
                 if reply["ok"] == 1 and "writeConcernError" not in reply:
-                    return from_bson_timestamp(reply["operationTime"])
+                    if attempt == 0:
+                        return from_bson_timestamp(reply["operationTime"])
+                    break  # committed; but to a second question the server tells the present, not the commit's time
                 if (not_primary := _not_primary(reply)) is not None:
                     await lane.close(not_primary)
             except ConnectionFailure:
@@ -192,14 +195,20 @@ class BatchWriter:
         raise _UnknownOutcomeError
 
     async def _settle(self, entry: LogEntry) -> Timestamp | None:
-        """Whether the batch is in the log: a time at which it is visible, or None. Raises `SeqTaken` if another is."""
+        """Whether the batch is in the log: its timestamp, or None. Raises `SeqTaken` if another is.
+
+        Nobody tells its exact time, but any time before the next entry's does: what no log entry came between cannot be
+        told apart. With a next entry, whose writer heard of ours, that one names it. Raises `StoreUnavailable` where it
+        does not: a later time would let this node believe that it knows of commits that it does not.
+        """
         reply = await self._lanes.command(
             {
                 "find": COMMITS,
-                "filter": {"_id": BsonLong(entry.seq)},
-                "projection": {"batch": 1},
-                "limit": 1,
-                "readConcern": {"level": "majority"},
+                "filter": {"_id": {"$gte": BsonLong(entry.seq)}},
+                "projection": {"batch": 1, "prevTs": 1},
+                "sort": {"_id": 1},
+                "limit": 2,
+                "readConcern": {"level": "snapshot"},
             }
         )
         found = reply["cursor"]["firstBatch"]
@@ -207,7 +216,11 @@ class BatchWriter:
             return None
         if found[0]["batch"] != entry.batch:
             raise _seq_taken(entry)
-        return from_bson_timestamp(reply["operationTime"])
+        if len(found) == 1:
+            return snapshot_ts(reply)
+        if "prevTs" not in found[1]:
+            raise StoreUnavailable(f"batch {entry.batch} was committed, but nobody knows when")
+        return from_bson_timestamp(found[1]["prevTs"])
 
     async def _abort(self, lane: Lane, transaction: dict[str, Any], reply: Reply) -> None:
         """End the failed transaction at once, so that it blocks nobody; the server ends it anyway at the next one."""
