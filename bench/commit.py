@@ -102,6 +102,7 @@ class Bench:
         return [
             ratio(name, _median(hot, "perSecond"), _median(own, "perSecond"), "of 64", "/s", 0.3, better="higher"),
             amount(f"{name}, errors", errors, "", 0),
+            amount(f"{name}, increments lost", sum(abs(figures["lost"]) for figures in hot), "", 0),
             amount(f"{name}, slowest", max(figures["max"] for figures in hot), "ms", 5_000.0),
         ]
 

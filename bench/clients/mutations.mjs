@@ -49,6 +49,9 @@ await Promise.all(
   }),
 );
 const elapsed = milliseconds(start, now()) / 1000;
+// Every increment must have counted, those that warmed up and this one included.
+const counted = kind === "hot" && errors.length === 0 ? result(await call(sessions[0])) : 0;
+const lost = counted === 0 ? 0 : latencies.length + sessions.length + 1 - counted;
 report({
   sent: latencies.length,
   perSecond: latencies.length / elapsed,
@@ -57,6 +60,7 @@ report({
   max: Math.max(...latencies),
   errors: errors.length,
   firstError: errors[0] ?? "",
+  lost,
   shares,
 });
 process.exit(0);

@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from concave.database.transaction import Transaction, copy_document
 from concave.functions.contexts import policies_of
-from concave.functions.execution import SnapshotReads, call_nested, execute
+from concave.functions.execution import SnapshotReads, Snapshots, call_nested, execute
 from concave.functions.frames import Frame, Identity, Run
 from concave.functions.logs import LogLines, current_log
 from concave.functions.served_app import CompiledFunction, ServedApp
@@ -73,13 +73,16 @@ class Attempts:
         ts: Timestamp,
         log: LogLines,
         journal: str | None = None,
+        store: Snapshots | None = None,
     ) -> Attempt:
         """Run a query or mutation at `ts`; what it prints goes to `log`. `args` are checked and stay as they are.
+
+        It reads from `store`, if one is given, instead of the database.
 
         Raises `SnapshotTooOld`, and `OverloadError` or `EngineError` for failures that are not the function's.
         """
         kind = function.spec.kind
-        reads = SnapshotReads(self._store)
+        reads = SnapshotReads(self._store if store is None else store)
         tx = Transaction(
             cast(Store, reads),  # a transaction only reads
             served.catalog,

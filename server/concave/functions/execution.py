@@ -7,7 +7,7 @@ remembers them, and the runner raises what it remembers.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from concave.database.query import Query
 from concave.database.transaction import copy_document
@@ -16,7 +16,7 @@ from concave.functions.decorators import FunctionKind
 from concave.functions.frames import Frame
 from concave.functions.served_app import CompiledFunction, FunctionName
 from concave.schema.plan import IndexLayout
-from concave.storage.store import Order, Store
+from concave.storage.store import Order
 from concave.values.coercion import normalize
 from concave.values.errors import DeveloperError
 from concave.values.types import Document, Timestamp, Value
@@ -28,12 +28,24 @@ _MAY_CALL: Final[dict[FunctionKind, tuple[FunctionKind, ...]]] = {
 }
 
 
+class Snapshots(Protocol):
+    """The part of a store that transactions read from."""
+
+    async def get(self, table: str, id: str, ts: Timestamp) -> Document | None: ...
+
+    async def scan(
+        self, table: str, index: IndexLayout, low: bytes, high: bytes, *, order: Order, limit: int, ts: Timestamp
+    ) -> list[Document]: ...
+
+    async def count(self, table: str, ts: Timestamp) -> int: ...
+
+
 class SnapshotReads:
     """The reads that a transaction asks of its store; `failure` is the first that failed, if one did."""
 
     __slots__ = ("_store", "failure")
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Snapshots) -> None:
         self._store = store
         self.failure: Exception | None = None
 

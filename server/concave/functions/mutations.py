@@ -1,7 +1,8 @@
 """Mutations: run, commit, run again on conflict; at most once for each request of a client (I1, I6).
 
 Life of a mutation (data-model.md 7.4, sync-protocol.md 3.4): an attempt at the newest snapshot; its result goes into
-the request's record and with the writes to the committer. A conflict starts it again from nothing, after a pause.
+the request's record and with the writes to the committer. A conflict starts it again from nothing: at once, in a
+waiting line (`lines.py`), if it lost to a mutation of this node, else after a pause.
 A client's resend is usually found out by the committer, which knows the record: nothing is looked up beforehand. But
 whoever is about to report a failure, or to try again, looks whether the request had succeeded before.
 """
@@ -14,8 +15,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from concave.database.overlay import Overlay
 from concave.functions.attempts import Attempts
 from concave.functions.frames import Identity
+from concave.functions.lines import SLOW_LOSSES, SLOW_S, Lines
 from concave.functions.logs import LogLines
 from concave.functions.permits import Permits
 from concave.functions.served_app import CompiledFunction, ServedApp
@@ -23,7 +26,7 @@ from concave.storage.committer import CommitRequest, Committer, DuplicateRequest
 from concave.storage.store import RequestRecord, SnapshotTooOld, Store, StoredRequest, StoreError
 from concave.storage.timeline import Timeline
 from concave.values.codec import decode_json
-from concave.values.errors import ConflictError, DeveloperError, EngineError
+from concave.values.errors import ConflictError, DeveloperError, EngineError, conflict
 from concave.values.limits import Limits
 from concave.values.runtime import Runtime
 from concave.values.types import Timestamp, Value
@@ -57,15 +60,28 @@ class _Lost:
 
     conflict: ConflictError
     snapshot_ts: Timestamp
+    run_s: float = 0.0
 
 
 Announce = Callable[[Finished], None]
 
 
+@dataclass(slots=True, frozen=True)
+class _Call:
+    """One mutation, as it is run in each attempt."""
+
+    served: Callable[[], ServedApp]
+    function: CompiledFunction
+    args: dict[str, Value]
+    identity: Identity | None
+    request: RequestKey | None
+    announce: Announce | None
+
+
 class Mutations:
     """Runs mutations and commits them."""
 
-    __slots__ = ("_attempts", "_committer", "_limits", "_permits", "_runtime", "_store", "_timeline")
+    __slots__ = ("_attempts", "_committer", "_limits", "_lines", "_permits", "_runtime", "_store", "_timeline")
 
     def __init__(
         self,
@@ -84,6 +100,7 @@ class Mutations:
         self._committer = committer
         self._runtime = runtime
         self._limits = limits
+        self._lines = Lines(committer, permits, store, timeline, runtime, losses_max=limits.conflict_retries_max)
 
     async def run(
         self,
@@ -100,67 +117,102 @@ class Mutations:
 
         Raises `ConflictError` when all retries met conflicts, `OverloadError`, `EngineError`.
         """
-        lost: _Lost | None = None
-        for attempt in range(self._limits.conflict_retries_max + 1):
-            if lost is not None:
-                await self._pause(attempt - 1, lost.snapshot_ts)
-                if (stored := await self._stored(request)) is not None:
+        call = _Call(served, function, args, identity, request, announce)
+        path = function.spec.path
+        retries = own_losses = 0
+        line = self._lines.of_function(path)
+        lost_at = Timestamp(0)
+        while True:
+            end = await (self._attempt(call) if line is None else self._stand(call, line, lost_at))
+            if not isinstance(end, _Lost):
+                if end.failure is not None and (stored := await self._stored(request)) is not None:
                     return _replay(stored)
-            end = await self._attempt(served(), function, args, identity, request, announce)
-            if isinstance(end, _Lost):
-                lost = end
-            elif end.failure is not None and (stored := await self._stored(request)) is not None:
-                return _replay(stored)
-            else:
                 return end
-        assert lost is not None
-        raise _exhausted(lost.conflict)
+            lost_at, line = end.snapshot_ts, end.conflict.table
+            if end.conflict.is_own and line is not None:
+                own_losses += 1
+                if end.run_s < SLOW_S or own_losses >= SLOW_LOSSES:
+                    continue
+            else:
+                retries += 1
+                if retries > self._limits.conflict_retries_max:
+                    raise conflict(end.conflict.table, end.conflict.changed, lastly=True)
+            await self._pause(retries + own_losses - 1, lost_at)
+            line = self._lines.of_function(path)
+            if (stored := await self._stored(request)) is not None:
+                return _replay(stored)
 
-    async def _attempt(
-        self,
-        served: ServedApp,
-        function: CompiledFunction,
-        args: dict[str, Value],
-        identity: Identity | None,
-        request: RequestKey | None,
-        announce: Announce | None,
-    ) -> Finished | _Lost:
-        log = LogLines(self._limits)
+    async def _attempt(self, call: _Call) -> Finished | _Lost:
+        """Run by itself, beside others, and commit."""
+        started = self._runtime.monotonic()
         # The permit covers the run and not the commit: the more wait for one commit, the better.
         async with self._permits:
             ts = self._timeline.latest_ts
             try:
-                attempt = await self._attempts.make(served, function, args, identity=identity, ts=ts, log=log)
+                finished, request = await self._run(call, ts, None)
             except SnapshotTooOld:
-                return _Lost(ConflictError(f"{function.spec.path} ran for longer than its snapshot is kept."), ts)
-        tx = attempt.run.tx
-        finished = Finished(tx.ts, attempt.value, attempt.value_json, log.finish(), attempt.failure)
+                return _Lost(_outlived(call), ts)
+        run_s = self._runtime.monotonic() - started
         if finished.failure is not None:
             return finished
+        table = self._lines.reserving(request.writes)
+        if table is not None:
+            return _Lost(conflict(table, is_own=True), Timestamp(0))
+        try:
+            await self._committer.commit(request)
+        except ConflictError as error:
+            return _Lost(error, ts, run_s)
+        except Exception as error:
+            return _refused(finished, error)
+        return finished
+
+    async def _stand(self, call: _Call, table: str, lost_at: Timestamp) -> Finished | _Lost:
+        """Run and commit in a line, which sees to its members' retries."""
+        last: list[Finished] = []
+
+        async def prepare(ts: Timestamp, store: Overlay) -> CommitRequest:
+            try:
+                finished, request = await self._run(call, ts, store)
+            except SnapshotTooOld:
+                raise _outlived(call) from None
+            last[:] = [finished]
+            return request
+
+        try:
+            await self._lines.stand(table, call.function.spec.path, prepare, lost_at)
+        except ConflictError as error:
+            raise conflict(error.table, error.changed, lastly=True) from None
+        except Exception as error:
+            if not last:
+                raise
+            return _refused(last[0], error)
+        return last[0]
+
+    async def _run(self, call: _Call, ts: Timestamp, store: Overlay | None) -> tuple[Finished, CommitRequest]:
+        """Run at `ts`. What a function that failed has written is left out of what is to be committed."""
+        log = LogLines(self._limits)
+        attempt = await self._attempts.make(
+            call.served(), call.function, call.args, identity=call.identity, ts=ts, log=log, store=store
+        )
+        tx = attempt.run.tx
+        path = call.function.spec.path
+        finished = Finished(tx.ts, attempt.value, attempt.value_json, log.finish(), attempt.failure)
+        if finished.failure is not None:
+            return finished, CommitRequest(tx.ts, tx.read_set, (), path)
         record = None
-        if request is not None:
+        if call.request is not None:
             lines = tuple(finished.log_lines)
-            record = RequestRecord(request.session_id, request.request_id, finished.value_json, lines)
+            record = RequestRecord(call.request.session_id, call.request.request_id, finished.value_json, lines)
 
         def committed(ts: Timestamp) -> None:
             finished.ts = ts
-            if announce is not None:
+            if call.announce is not None:
                 try:
-                    announce(finished)
+                    call.announce(finished)
                 except Exception:  # the commit stands, whatever its listener does
-                    logger.exception("the announcement of %s failed", function.spec.path)
+                    logger.exception("the announcement of %s failed", path)
 
-        try:
-            await self._committer.commit(
-                CommitRequest(tx.ts, tx.read_set, tx.writes(), function.spec.path, record, committed)
-            )
-        except ConflictError as conflict:
-            return _Lost(conflict, tx.ts)
-        except DuplicateRequestError as duplicate:
-            return _replay(duplicate.stored)
-        except DeveloperError as refusal:  # a unique index, or a document that the database does not take
-            finished.failure = refusal
-        return finished
+        return finished, CommitRequest(tx.ts, tx.read_set, tx.writes(), path, record, committed)
 
     async def _stored(self, request: RequestKey | None) -> StoredRequest | None:
         if request is None:
@@ -194,15 +246,15 @@ def _replay(stored: StoredRequest) -> Finished:
     return Finished(stored.ts, value, record.result_json, list(record.log_lines), replayed=True)
 
 
-def _exhausted(conflict: ConflictError) -> ConflictError:
-    """Upstream's text for a mutation that met a conflict each time."""
-    changed = (
-        f'Documents read from or written to the "{conflict.table}" table changed'
-        if conflict.table
-        else "Documents read or written changed"
-    )
-    return ConflictError(
-        f"{changed} while this mutation was being run and on every subsequent retry. {conflict.message} "
-        "See https://docs.convex.dev/error#1",
-        table=conflict.table,
-    )
+def _refused(finished: Finished, error: Exception) -> Finished:
+    """The end of a mutation that ran and whose commit raised `error`; raises it again if it is not the mutation's."""
+    if isinstance(error, DuplicateRequestError):
+        return _replay(error.stored)
+    if isinstance(error, DeveloperError):  # a unique index, or a document that the database does not take
+        finished.failure = error
+        return finished
+    raise error
+
+
+def _outlived(call: _Call) -> ConflictError:
+    return ConflictError(f"{call.function.spec.path} ran for longer than its snapshot is kept.")

@@ -1,11 +1,12 @@
 """Log entries as documents of `_commits` and back (`design.md` 3.4).
 
     {_id: seq, node, batch, schema, prevTs?,
-     writes: [{table, id, before, after}], requests?: [{key, session, rid, result, logs}]}
+     writes: [{table, id, before, after, by?}], turns?, requests?: [{key, session, rid, result, logs}]}
 
 * `before` holds `_id`, `_creationTime` and the indexed fields; `after` is the whole document, or null.
 * An entry cannot hold its own timestamp, which is not known before it is committed: `prevTs` is that of the entry
   before it, as far as the writer knew it.
+* `by` is the function that wrote the document, for the messages of conflicts on other nodes.
 * `schema` is the fingerprint of the writer's plan: a node with other indexes may find fields missing in `before`.
 * Keys are not stored; they are computed from the documents, by the reader's indexes.
 """
@@ -66,6 +67,10 @@ def entry_document(entry: LogEntry, tables: MongoTables, *, prev_ts: Timestamp |
             for write in entry.writes
         ],
     }
+    for write, function in zip(document["writes"], entry.functions, strict=False):
+        write["by"] = function
+    if entry.turns:
+        document["turns"] = list(entry.turns)
     if prev_ts is not None:
         document["prevTs"] = bson_timestamp(prev_ts)
     if entry.requests:
@@ -91,6 +96,8 @@ def entry_from_document(document: Document, tables: MongoTables, ts: Timestamp) 
         writes=tuple([_write(write, tables) for write in document["writes"]]),
         requests=tuple([_record(record) for record in document.get("requests", ())]),
         ts=ts,
+        functions=tuple([write.get("by", "") for write in document["writes"]]),
+        turns=tuple(document.get("turns", ())),
     )
 
 

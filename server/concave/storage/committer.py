@@ -10,6 +10,8 @@ Invariants:
 * A member's `on_committed` runs before any listener hears of the commit, so that a client is told of its own
   mutation before the Transition that shows it (I4).
 * A batch that the store refuses for one member's fault is split; the other members go on.
+* The members of a **chain** have each seen the writes of those before them. They stand in the log in their order, and
+  when one of them fails, those after it fail, too.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from concave.storage.recent_log import Published, TableProbes, probes
+from concave.storage.recent_log import Hit, Published, TableProbes, probes, writer_of
 from concave.storage.store import (
     DocumentWrite,
+    IndexKeyChange,
     LogEntry,
     RequestRecord,
     SeqTaken,
@@ -33,7 +36,15 @@ from concave.storage.store import (
     WriteRefused,
 )
 from concave.storage.timeline import Timeline
-from concave.values.errors import ConcaveError, ConflictError, ConvexError, DeveloperError, EngineError, OverloadError
+from concave.values.errors import (
+    ConcaveError,
+    ConflictError,
+    ConvexError,
+    DeveloperError,
+    EngineError,
+    OverloadError,
+    conflict,
+)
 from concave.values.intervals import IntervalSet
 from concave.values.runtime import Runtime
 from concave.values.types import Timestamp
@@ -70,10 +81,30 @@ class CommitRequest:
     on_committed: Callable[[Timestamp], None] | None = None
 
 
+@dataclass(slots=True, eq=False)
+class _Chain:
+    """What ties the members of one chain together."""
+
+    intact: int
+    """So many members of it, from the first one on, have not failed."""
+
+
 @dataclass(slots=True)
 class _Member:
     request: CommitRequest
     outcome: asyncio.Future[Timestamp]
+    chain: _Chain | None = None
+    place: int = 0
+    """In its chain."""
+
+    @property
+    def has_lost_its_chain(self) -> bool:
+        return self.chain is not None and self.place > self.chain.intact
+
+    def break_chain(self) -> None:
+        """Those after this member in its chain must fail."""
+        if self.chain is not None:
+            self.chain.intact = min(self.chain.intact, self.place)
 
     def fail(self, error: Exception) -> None:
         if not self.outcome.done():
@@ -87,22 +118,42 @@ class CommitterStatistics:
     batches: int = 0
     commits: int = 0
     conflicts: int = 0
+    lost_races: int = 0
     batch_members_max: int = 0
 
 
 @dataclass(slots=True)
 class _BatchKeys:
-    """The sorted keys that accepted members of a batch wrote, by (table, index)."""
+    """The sorted keys that accepted members of a batch wrote, by (table, index).
+
+    What the members of a chain wrote counts for those outside of it only, so it is `held` until the chain ends.
+    """
 
     keys: dict[tuple[str, str], list[bytes]] = field(default_factory=dict)
+    chain: _Chain | None = None
+    held: list[TableProbes] = field(default_factory=list)
+
+    def enter(self, chain: _Chain | None) -> None:
+        """The next member is one of this chain, or of none."""
+        if chain is not self.chain:
+            self.chain = chain
+            for table_probes in self.held:
+                self._add(table_probes)
+            self.held.clear()
 
     def add(self, table_probes: TableProbes) -> None:
+        if self.chain is None:
+            self._add(table_probes)
+        else:
+            self.held.append(table_probes)
+
+    def _add(self, table_probes: TableProbes) -> None:
         for table, changed in table_probes.items():
             for index, key in changed:
                 insort(self.keys.setdefault((table, index), []), key)
 
-    def first_hit(self, read_set: IntervalSet) -> str | None:
-        """A table in which an accepted member wrote what this read set holds, or None."""
+    def first_hit(self, read_set: IntervalSet) -> tuple[str, str, bytes] | None:
+        """Table, index and key that an accepted member wrote and this read set holds, or None."""
         if not self.keys:
             return None
         for interval in read_set:
@@ -110,7 +161,7 @@ class _BatchKeys:
             if written:
                 position = bisect_left(written, interval.low)
                 if position < len(written) and written[position] < interval.high:
-                    return interval.table
+                    return interval.table, interval.index, written[position]
         return None
 
 
@@ -150,6 +201,26 @@ class Committer:
         self._queue.append(member)
         self._wanted.set()
         return await member.outcome
+
+    async def commit_chain(self, requests: Sequence[CommitRequest]) -> list[Timestamp | Exception]:
+        """Commit transactions that ran at one snapshot, each on top of the writes of those before it.
+
+        Returns, for each, its timestamp or what `commit` would raise. Unlike there, one without writes is validated:
+        what it saw need not have come about. When one fails, those after it get a `ConflictError` at least.
+        """
+        if self._closed:
+            return [OverloadError("CommitterClosed", "this node is shutting down") for _ in requests]
+        loop, chain = asyncio.get_running_loop(), _Chain(len(requests))
+        members = [_Member(request, loop.create_future(), chain, place) for place, request in enumerate(requests)]
+        self._queue.extend(members)
+        self._wanted.set()
+        outcomes: list[Timestamp | Exception] = []
+        for member in members:
+            try:
+                outcomes.append(await member.outcome)
+            except Exception as error:
+                outcomes.append(error)
+        return outcomes
 
     async def run(self) -> None:
         """Commit what is queued until cancelled; whoever still waits then is told that the node is closing."""
@@ -195,28 +266,34 @@ class Committer:
         members = self._validate(members)
         if not members:
             return []
+        batch = _Batch.of(members)
+        if not batch.writes and all(member.request.record is None for member in members):
+            self._settle(members, self._timeline.latest_ts)
+            return []
         entry = LogEntry(
             seq=self._timeline.begin_append(),
             node=self._node,
             batch=self._runtime.uuid(),
-            writes=tuple(write for member in members for write in member.request.writes),
-            requests=tuple(member.request.record for member in members if member.request.record is not None),
+            writes=tuple(batch.writes),
+            requests=tuple([member.request.record for member in members if member.request.record is not None]),
+            functions=tuple([owner.request.function for owner in batch.owners]),
         )
         try:
             ts = await self._store.append(entry)
         except SeqTaken:
             self._timeline.abort_append()
+            self._statistics.lost_races += 1
             await self._learn_of(entry.seq)
             return members
-        except WriteConflict as error:
+        except WriteConflict:
             self._timeline.abort_append()
             if len(members) == 1:
-                members[0].fail(self._conflict(members[0], "", "another MongoDB client", str(error)))
+                members[0].fail(self._conflict(members[0], Hit(self._timeline.latest_ts, _table_of(members[0]))))
                 return []
             return await self._split(members)
         except WriteRefused as refusal:
             self._timeline.abort_append()
-            return await self._refuse(members, refusal)
+            return await self._refuse(members, batch, refusal)
         except Exception as error:
             # The connection is gone and the outcome could not be settled: nobody may be told "committed".
             logger.warning("a batch of %d could not be committed: %s", len(members), error)
@@ -238,14 +315,17 @@ class Committer:
         for position, member in enumerate(members):
             request = member.request
             if member.outcome.done():  # its caller has gone (cancelled): nobody waits for it
+                member.break_chain()
                 continue
+            written.enter(member.chain)
             hit = self._timeline.recent_log.first_hit(request.read_set, request.snapshot_ts)
+            if hit is None and (key := written.first_hit(request.read_set)) is not None:
+                hit = _hit_in(accepted, *key)
             if hit is not None:
-                member.fail(self._conflict(member, hit.table, hit.writer))
+                self._lose(member, hit)
                 continue
-            table = written.first_hit(request.read_set)
-            if table is not None:
-                member.fail(self._conflict(member, table, _writer_in(accepted, table)))
+            if member.has_lost_its_chain:
+                self._lose(member, Hit(request.snapshot_ts, _table_of(member), is_own=True))
                 continue
             record = request.record
             if record is not None:
@@ -259,29 +339,39 @@ class Committer:
                 written.add(probes(request.writes))
         return accepted
 
-    def _conflict(self, member: _Member, table: str, writer: str, detail: str = "") -> ConflictError:
+    def _lose(self, member: _Member, hit: Hit) -> None:
+        member.break_chain()
+        member.fail(self._conflict(member, hit))
+
+    def _conflict(self, member: _Member, hit: Hit) -> ConflictError:
         self._statistics.conflicts += 1
-        by = "Another call to this mutation" if writer == member.request.function else writer
-        message = f'Documents read from or written to the "{table}" table changed while this mutation was being run'
-        if by:
-            message += f" (changed by: {by})"
-        return ConflictError(f"{message}. {detail}".rstrip() if detail else f"{message}.", table=table)
+        who = ""
+        if hit.is_foreign:
+            who = "Another MongoDB client"
+        elif hit.function:
+            same = hit.function == member.request.function
+            who = "Another call to this mutation" if same else f'A call to "{hit.function}"'
+        changed = f'{who} changed the document with ID "{hit.id}".' if who and hit.id else ""
+        return conflict(hit.table, changed, is_own=hit.is_own)
 
     def _publish(self, entry: LogEntry, ts: Timestamp, members: Sequence[_Member]) -> None:
-        writers = {write.table: member.request.function for member in members for write in member.request.writes}
-
         def announce() -> None:
             for member in members:
                 if member.request.on_committed is not None:
                     member.request.on_committed(ts)
 
-        self._timeline.end_append(entry, Published(ts, entry.writes, writers=writers), announce)
+        self._timeline.end_append(entry, Published(ts, entry.writes, functions=entry.functions, is_own=True), announce)
         self._statistics.batches += 1
         self._statistics.commits += len(members)
         self._statistics.batch_members_max = max(self._statistics.batch_members_max, len(members))
+        _resolve(members, ts)
+
+    def _settle(self, members: Sequence[_Member], ts: Timestamp) -> None:
+        """Members of chains that wrote nothing: what they read holds at `ts`, and that is all there is to it."""
         for member in members:
-            if not member.outcome.done():
-                member.outcome.set_result(ts)
+            if member.request.on_committed is not None:
+                member.request.on_committed(ts)
+        _resolve(members, ts)
 
     async def _learn_of(self, seq: int) -> None:
         """Another node has entry `seq`: wait until the feed has brought it, so that we validate against it."""
@@ -300,9 +390,9 @@ class Committer:
             first = await self._attempt(first)
         return members[middle:]
 
-    async def _refuse(self, members: list[_Member], refusal: WriteRefused) -> list[_Member]:
+    async def _refuse(self, members: list[_Member], batch: _Batch, refusal: WriteRefused) -> list[_Member]:
         """Fail the member at fault and return the others."""
-        culprit = _culprit(members, refusal)
+        culprit = _culprit(members, batch, refusal)
         if culprit is None:
             return await self._split(members)
         record = culprit.request.record
@@ -315,6 +405,7 @@ class Committer:
             )
         else:
             culprit.fail(_refusal_error(refusal))
+        culprit.break_chain()
         return [member for member in members if member is not culprit]
 
 
@@ -322,30 +413,82 @@ def _no_answer() -> EngineError:
     return EngineError("the database did not answer; the mutation may be sent again")
 
 
-def _writer_in(members: Sequence[_Member], table: str) -> str:
-    for member in members:
-        if any(write.table == table for write in member.request.writes):
-            return member.request.function
-    return ""
+@dataclass(slots=True)
+class _Batch:
+    """The net writes of a batch: one for each document, whoever wrote it how often. `owners` wrote them last."""
+
+    writes: list[DocumentWrite]
+    owners: list[_Member]
+    shared: set[int]
+    """Positions of the writes that have several owners."""
+
+    @classmethod
+    def of(cls, members: Sequence[_Member]) -> _Batch:
+        writes: list[DocumentWrite] = []
+        owners: list[_Member] = []
+        shared: set[int] = set()
+        positions: dict[tuple[str, str], int] = {}
+        for member in members:
+            chained = member.chain is not None
+            for write in member.request.writes:
+                # Outside of chains nobody writes what another member of the batch wrote: it would not have passed.
+                position = positions.get((write.table, write.id)) if chained else None
+                if position is None:
+                    if chained:
+                        positions[write.table, write.id] = len(writes)
+                    writes.append(write)
+                    owners.append(member)
+                else:
+                    writes[position] = _net(writes[position], write)
+                    owners[position] = member
+                    shared.add(position)
+        if any(write.before is None and write.after is None for write in writes):
+            kept = [number for number, write in enumerate(writes) if not (write.before is None and write.after is None)]
+            shared = {new for new, old in enumerate(kept) if old in shared}
+            writes, owners = [writes[number] for number in kept], [owners[number] for number in kept]
+        return cls(writes, owners, shared)
 
 
-def _culprit(members: Sequence[_Member], refusal: WriteRefused) -> _Member | None:
+def _net(first: DocumentWrite, second: DocumentWrite) -> DocumentWrite:
+    """One write that does what two to the same document do, one after the other."""
+    keys = tuple(
+        [IndexKeyChange(old.index, old.before, new.after) for old, new in zip(first.keys, second.keys, strict=True)]
+    )
+    return DocumentWrite(first.table, first.id, first.before, second.after, keys)
+
+
+def _hit_in(members: Sequence[_Member], table: str, index: str, key: bytes) -> Hit:
+    """Which of the accepted members wrote a key."""
+    for member in reversed(members):
+        writes = member.request.writes
+        for name, found in probes(writes).items():
+            if name == table and (index, key) in found:
+                write = writes[writer_of(writes, table, index, key)]
+                return Hit(member.request.snapshot_ts, table, member.request.function, write.id, is_own=True)
+    raise AssertionError("the key is of none of the members")
+
+
+def _table_of(member: _Member) -> str:
+    writes = member.request.writes
+    return writes[0].table if writes else ""
+
+
+def _culprit(members: Sequence[_Member], batch: _Batch, refusal: WriteRefused) -> _Member | None:
     """The member that the refused write or record belongs to; None if the store could not tell."""
     if len(members) == 1:
         return members[0]
     position = refusal.position
     if position is None:
         return None
+    if refusal.code == "duplicate_request":
+        return [member for member in members if member.request.record is not None][position]
+    return None if position in batch.shared else batch.owners[position]
+
+
+def _resolve(members: Sequence[_Member], ts: Timestamp) -> None:
     for member in members:
-        request = member.request
-        if refusal.code == "duplicate_request":
-            owned = 0 if request.record is None else 1
-        else:
-            owned = len(request.writes)
-        if position < owned:
-            return member
-        position -= owned
-    return None
+        if not member.outcome.done():
+            member.outcome.set_result(ts)
 
 
 def _refusal_error(refusal: WriteRefused) -> DeveloperError:

@@ -10,8 +10,7 @@ it: late, never wrong.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from concave.storage.store import DocumentWrite
 from concave.values.intervals import IntervalSet
@@ -27,23 +26,32 @@ class Published:
     """Something that took effect at `ts`: an own or another node's commit, a foreign write, or a loss of history.
 
     `tables` are to be taken as wholly changed; with `everything`, all that is held must be taken as changed.
-    `writers` names, for each table, the function (or other agent) that wrote: for conflict messages only.
+    `functions` names, for each of `writes`, the function that wrote it: for conflict messages only. `is_own` is true
+    of this node's own commits, `is_foreign` of what another program wrote.
     """
 
     ts: Timestamp
     writes: tuple[DocumentWrite, ...] = ()
     tables: frozenset[str] = frozenset()
     everything: bool = False
-    writers: Mapping[str, str] = field(default_factory=dict)
+    functions: tuple[str, ...] = ()
+    is_own: bool = False
+    is_foreign: bool = False
 
 
 @dataclass(slots=True, frozen=True)
 class Hit:
-    """The first commit that touched a read set: when, in which table ("" when history was lost), and by whom."""
+    """The first commit that touched a read set: when, in which table ("" when history was lost), and by whom.
+
+    `function` and `id` are empty where it is not known which function changed which document.
+    """
 
     ts: Timestamp
     table: str
-    writer: str
+    function: str = ""
+    id: str = ""
+    is_own: bool = False
+    is_foreign: bool = False
 
 
 TableProbes = dict[str, list[tuple[str, bytes]]]
@@ -111,13 +119,13 @@ class RecentLog:
             if published.tables:
                 for table in published.tables:
                     if table in tables:
-                        return Hit(published.ts, table, published.writers.get(table, ""))
+                        return Hit(published.ts, table, is_foreign=published.is_foreign)
             for table, keys in commit.probes.items():
                 if table not in tables:
                     continue
                 for index, key in keys:
                     if read_set.contains(table, index, key):
-                        return Hit(published.ts, table, published.writers.get(table, ""))
+                        return _hit(published, table, index, key)
         return None
 
     def _trim(self) -> None:
@@ -129,3 +137,28 @@ class RecentLog:
             cut += 1
         del self._timestamps[:cut]
         del self._commits[:cut]
+
+
+def _hit(published: Published, table: str, index: str, key: bytes) -> Hit:
+    """Who wrote this key."""
+    position = writer_of(published.writes, table, index, key)
+    return Hit(
+        published.ts,
+        table,
+        published.functions[position] if published.functions else "",
+        published.writes[position].id,
+        published.is_own,
+        published.is_foreign,
+    )
+
+
+def writer_of(writes: tuple[DocumentWrite, ...], table: str, index: str, key: bytes) -> int:
+    """The position of the write that took away or brought this key. It must be among them."""
+    for position, write in enumerate(writes):
+        if write.table == table:
+            for change in write.keys:
+                if change.index == index and any(
+                    side is not None and key_bytes(side) == key for side in (change.before, change.after)
+                ):
+                    return position
+    raise AssertionError("the key is of none of the writes")

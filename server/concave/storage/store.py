@@ -63,7 +63,11 @@ class RequestRecord:
 
 @dataclass(slots=True, frozen=True)
 class LogEntry:
-    """One committed batch. `ts` is 0 until the commit's timestamp is known."""
+    """One committed batch. `ts` is 0 until the commit's timestamp is known.
+
+    `functions` names, for each of `writes`, the function that wrote it; empty where that is not known. `turns` names
+    the nodes that are to commit next, in order (`turns.py`); empty if nobody waits.
+    """
 
     seq: int
     node: str
@@ -71,6 +75,8 @@ class LogEntry:
     writes: tuple[DocumentWrite, ...]
     requests: tuple[RequestRecord, ...] = ()
     ts: Timestamp = Timestamp(0)
+    functions: tuple[str, ...] = ()
+    turns: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, frozen=True)

@@ -180,14 +180,12 @@ class Timeline:
                     self._changed.set()
             case RemoteCommit(entry):
                 self._last_seq = max(self._last_seq, entry.seq)
-                writers = dict.fromkeys((write.table for write in entry.writes), "a mutation on another node")
-                self._publish(Published(self._at(entry.ts), entry.writes, writers=writers))
+                self._publish(Published(self._at(entry.ts), entry.writes, functions=entry.functions))
             case ForeignWrite(table, ts, write, precise):
-                writers = {table: "another MongoDB client"}
                 if precise and write is not None:
-                    self._publish(Published(self._at(ts), (write,), writers=writers))
+                    self._publish(Published(self._at(ts), (write,), is_foreign=True))
                 else:
-                    self._publish(Published(self._at(ts), tables=frozenset((table,)), writers=writers))
+                    self._publish(Published(self._at(ts), tables=frozenset((table,)), is_foreign=True))
             case FeedGap(ts, last_seq):
                 self._last_seq = max(self._last_seq, last_seq)
                 self._feed_ts = max(self._feed_ts, ts)

@@ -133,13 +133,33 @@ class ClientError(ConcaveError):
 
 
 class ConflictError(ConcaveError):
-    """The transaction read something that has changed since. `table` is where, if it is known."""
+    """The transaction read something that has changed since.
+
+    `table` is where, `changed` the sentence that says who changed which document; both empty if that is not known.
+    `is_own` is true if what got in the way was a mutation on this very node.
+    """
 
     family = Family.CONFLICT
 
-    def __init__(self, message: str, table: str | None = None) -> None:
+    def __init__(self, message: str, table: str | None = None, *, changed: str = "", is_own: bool = False) -> None:
         super().__init__(OCC_FAILURE, message)
         self.table = table
+        self.changed = changed
+        self.is_own = is_own
+
+
+def conflict(table: str | None, changed: str = "", *, is_own: bool = False, lastly: bool = False) -> ConflictError:
+    """The conflict in upstream's words (data-model.md 7.4). `lastly` is for a mutation that met one in every run."""
+    where = f'the "{table}" table' if table else "some table"
+    again = " and on every subsequent retry" if lastly else ""
+    link = f" See {OCC_LINK}" if lastly else ""
+    return ConflictError(
+        f"Documents read from or written to {where} changed while this mutation was being run{again}."
+        f"{' ' + changed if changed else ''}{link}",
+        table or None,
+        changed=changed,
+        is_own=is_own,
+    )
 
 
 class OverloadError(ConcaveError):
@@ -266,6 +286,7 @@ def _headline(exception: BaseException) -> str:
 
 
 OCC_FAILURE: Final = "OptimisticConcurrencyControlFailure"
+OCC_LINK: Final = "https://docs.convex.dev/error#1"
 INTERNAL_SERVER_ERROR: Final = "InternalServerError"
 
 _APOLOGY: Final = "Your request couldn't be completed. Try again later."

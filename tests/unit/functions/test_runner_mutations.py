@@ -8,7 +8,17 @@ from dataclasses import replace
 import pytest
 
 from concave.functions.outcomes import MutationOutcome
-from concave.storage.store import LogEntry, SnapshotTooOld, StoreError, WriteConflict
+from concave.schema.plan import compile_plan
+from concave.storage.memory import MemoryStore
+from concave.storage.store import (
+    DocumentWrite,
+    IndexKeyChange,
+    LogEntry,
+    RemoteCommit,
+    SnapshotTooOld,
+    StoreError,
+    WriteConflict,
+)
 from concave.values.errors import ConflictError, EngineError, OverloadError
 from concave.values.limits import DEFAULT_LIMITS
 
@@ -149,7 +159,7 @@ async def test_a_nested_call_that_is_not_awaited_is_named(serve):
 
 
 async def test_concurrent_increments_all_count(serve):
-    world = await serve(FILES, limits=replace(DEFAULT_LIMITS, conflict_retries_max=50))
+    world = await serve(FILES)
     await asyncio.gather(*[world.mutation("counters:increment", name="hot") for _ in range(10)])
     assert await world.value("counters:value", name="hot") == 10.0
 
@@ -168,59 +178,79 @@ async def test_a_conflict_runs_the_mutation_again(serve):
     assert 0 <= second <= 0.2
 
 
-async def test_a_conflict_each_time_is_raised_with_the_tables_name(serve):
+async def test_a_conflict_each_time_is_raised_in_upstreams_words(serve):
     world = await serve(FILES)
-
-    class Meddler:
-        """Changes the counter whenever the mutation has read it."""
-
-        async def meddle(self) -> None:
-            await world.mutation("counters:increment", name="a")
-
-    await Meddler().meddle()
+    await world.mutation("counters:increment", name="a")
+    other = MemoryStore(runtime=world.runtime, database=world.store.database, node="other")
+    await other.push(compile_plan(world.app.schema))
+    layout = world.runner.catalog.layout("counters")
     scan = world.store.scan
-    meddling = True
+    ids = []
 
     async def scan_and_meddle(*args, **kwargs):
-        nonlocal meddling
+        """Another node changes the counter whenever the mutation has read it."""
         found = await scan(*args, **kwargs)
-        if meddling:
-            meddling = False
-            await world.mutation("counters:increment", name="a")
-            meddling = True
+        before, after = found[0], {**found[0], "value": found[0]["value"] + 1}
+        old, new = layout.keys(before), layout.keys(after)
+        keys = tuple(IndexKeyChange(name, old[name], new[name]) for name in old)
+        write = DocumentWrite("counters", before["_id"], before, after, keys)
+        entry = LogEntry(world.timeline.last_seq + 1, "other", f"{len(ids)}", (write,), functions=("counters:meddle",))
+        world.timeline.receive(RemoteCommit(replace(entry, ts=await other.append(entry))))
+        ids.append(before["_id"])
         return found
 
     world.store.scan = scan_and_meddle
     with pytest.raises(ConflictError) as raised:
         await world.mutation("counters:increment", name="a")
-    meddling = False
+    world.store.scan = scan
+    assert len(ids) == 5
     assert raised.value.table == "counters"
-    assert 'to the "counters" table changed' in raised.value.message
-    assert "on every subsequent retry" in raised.value.message
-    assert "Another call to this mutation" in raised.value.message
-    assert raised.value.close_code == 1013
+    assert raised.value.message == (
+        'Documents read from or written to the "counters" table changed while this mutation was being run and on '
+        f'every subsequent retry. A call to "counters:meddle" changed the document with ID "{ids[0]}". '
+        "See https://docs.convex.dev/error#1"
+    )
+    assert (raised.value.http_status, raised.value.close_code) == (503, 1013)
+    assert raised.value.close_reason == "OptimisticConcurrencyControlFailure"
     assert await world.value("counters:value", name="a") == 6.0  # once, and five meddlings
 
 
-async def test_a_retry_waits_until_it_can_see_what_it_lost_to(serve):
+async def test_losers_to_their_own_node_run_on_top_of_each_other(serve):
     world = await serve(FILES)
     await world.mutation("counters:increment", name="a")
-    append, started, go_on = world.store.append, asyncio.Event(), asyncio.Event()
+    append, started, go_on, entries = world.store.append, asyncio.Event(), asyncio.Event(), []
 
     async def held(entry: LogEntry):
         started.set()
         await go_on.wait()
+        entries.append(entry)
         return await append(entry)
 
     world.store.append = held
-    # Both read one snapshot and are committed in one batch: the second loses to the first, which is still under way.
-    tasks = [asyncio.ensure_future(world.mutation("counters:increment", name="a")) for _ in range(2)]
+    # All read one snapshot and are committed in one batch: all but the first lose to it.
+    tasks = [asyncio.ensure_future(world.mutation("counters:increment", name="a")) for _ in range(10)]
     await started.wait()
-    while not world.runtime.slept:
-        await asyncio.sleep(0)
     go_on.set()
-    assert sorted([(await task).value for task in tasks]) == [2.0, 3.0]
-    assert len(world.runtime.slept) == 1, "one retry was enough"
+    assert sorted([(await task).value for task in tasks]) == [float(number) for number in range(2, 12)]
+    assert [len(entry.writes) for entry in entries] == [1, 1], "those that lost became one write of one entry"
+    assert not world.runtime.slept
+
+
+async def test_nobody_on_one_node_fails_for_contention(serve):
+    world = await serve(FILES, limits=replace(DEFAULT_LIMITS, conflict_retries_max=0))
+    calls = [world.mutation("counters:increment", name=f"{number % 3}") for number in range(60)]
+    calls += [world.mutation("counters:together") for _ in range(5)]
+    outcomes = await asyncio.gather(*calls)
+    assert all(outcome.ok for outcome in outcomes)
+    values = [await world.value("counters:value", name=f"{number}") for number in range(3)]
+    assert values == [20.0, 20.0, 20.0]
+
+
+async def test_a_failure_in_a_line_rests_on_what_was_committed(serve):
+    world = await serve(FILES)
+    outcomes = await asyncio.gather(*[world.mutation("counters:create", name="a") for _ in range(8)])
+    assert sorted(outcome.ok for outcome in outcomes) == [False] * 7 + [True]
+    assert {outcome.error_data for outcome in outcomes if not outcome.ok} == {"taken"}
 
 
 async def test_the_outcome_is_told_at_the_commit_before_listeners_hear_of_it(serve):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import pytest
 
@@ -138,8 +140,11 @@ async def test_what_queues_up_during_a_commit_forms_one_batch(store: ScriptedSto
 async def test_a_read_that_changed_since_the_snapshot_is_a_conflict(store: ScriptedStore, timeline: Timeline) -> None:
     async with running(store, timeline) as committer:
         await committer.commit(request("a", function="messages:send"))
-        with pytest.raises(ConflictError, match=r'"messages" table changed .*changed by: messages:send'):
+        said = re.escape('A call to "messages:send" changed the document with ID "a".')
+        with pytest.raises(ConflictError, match=said) as raised:
             await committer.commit(request("b", reads=("a",), at=100, function="messages:edit"))
+        assert raised.value.table == "messages"
+        assert raised.value.is_own
         await committer.commit(request("b", reads=("a",), at=110))
     assert [wrote(entry) for entry in store.entries] == [["a"], ["b"]]
 
@@ -312,3 +317,97 @@ async def test_the_feed_is_held_while_a_commit_is_in_flight(store: ScriptedStore
         store.hold.set()
         assert await commit == 110
     assert timeline.latest_ts == 110
+
+
+# -- chains ------------------------------------------------------------------------------------------------------
+
+
+def change(id: str, before: int, after: int | None) -> DocumentWrite:
+    key = (encode_column(id),)
+    old, new = {"_id": id, "n": float(before)}, None if after is None else {"_id": id, "n": float(after)}
+    return DocumentWrite("messages", id, old, new, (IndexKeyChange("by_id", key, None if after is None else key),))
+
+
+def link(*writes: DocumentWrite, reads: tuple[str, ...] = ("a",), at: int = 100) -> CommitRequest:
+    return replace(request(reads=reads, at=at), writes=writes)
+
+
+async def test_a_chain_is_one_write_of_each_document(store: ScriptedStore, timeline: Timeline) -> None:
+    links = [link(change("a", 0, 1)), link(change("a", 1, 2), insert("b")), link(), link(change("a", 2, 3))]
+    async with running(store, timeline) as committer:
+        assert await committer.commit_chain(links) == [110] * 4
+    [entry] = store.entries
+    assert [(write.before, write.after) for write in entry.writes] == [
+        ({"_id": "a", "n": 0.0}, {"_id": "a", "n": 3.0}),
+        (None, {"_id": "b"}),
+    ]
+
+
+async def test_what_a_chain_makes_and_removes_is_not_written(store: ScriptedStore, timeline: Timeline) -> None:
+    async with running(store, timeline) as committer:
+        outcomes = await committer.commit_chain([link(insert("a"), insert("b")), link(change("a", 0, None))])
+    assert outcomes == [110, 110]
+    assert [wrote(entry) for entry in store.entries] == [["b"]]
+
+
+async def test_a_chain_falls_from_the_first_that_lost(store: ScriptedStore, timeline: Timeline) -> None:
+    async with running(store, timeline) as committer:
+        await committer.commit(request("z"))
+        outcomes = await committer.commit_chain(
+            [link(change("a", 0, 1)), link(change("a", 1, 2), reads=("a", "z")), link(insert("c"), reads=())]
+        )
+    assert outcomes[0] == 120
+    assert all(isinstance(outcome, ConflictError) and outcome.is_own for outcome in outcomes[1:])
+    assert [wrote(entry) for entry in store.entries] == [["z"], ["a"]]
+
+
+async def test_a_chain_falls_from_the_member_at_fault(store: ScriptedStore, timeline: Timeline) -> None:
+    def refuse(entry: LogEntry) -> None:
+        if "bad" in wrote(entry):
+            raise WriteRefused("unique", "name is taken", position=wrote(entry).index("bad"), index="by_name")
+
+    store.script = refuse
+    async with running(store, timeline) as committer:
+        outcomes = await committer.commit_chain([link(change("a", 0, 1)), link(insert("bad")), link(change("a", 1, 2))])
+    assert outcomes[0] == 110
+    assert isinstance(outcomes[1], ConvexError)
+    assert isinstance(outcomes[2], ConflictError)
+    assert [[write.after for write in entry.writes] for entry in store.entries] == [[{"_id": "a", "n": 1.0}]]
+
+
+async def test_a_fault_in_a_document_that_several_wrote_is_found_by_halving(
+    store: ScriptedStore, timeline: Timeline
+) -> None:
+    def refuse(entry: LogEntry) -> None:
+        if any(write.after == {"_id": "a", "n": 2.0} for write in entry.writes):
+            raise WriteRefused("validator", "document failed validation", position=0)
+
+    store.script = refuse
+    links = [link(change("a", 0, 1)), link(change("a", 1, 2))]
+    async with running(store, timeline) as committer:
+        outcomes = await committer.commit_chain(links)
+        assert outcomes[0] == 110
+        assert isinstance(outcomes[1], ConflictError), "it ran on what was not yet committed, and runs again"
+        [outcome] = await committer.commit_chain([link(change("a", 1, 2), at=110)])
+        assert isinstance(outcome, DeveloperError)
+
+
+async def test_those_outside_of_a_chain_lose_to_it(store: ScriptedStore, timeline: Timeline) -> None:
+    async with running(store, timeline) as committer:
+        chain, outside = await asyncio.gather(
+            committer.commit_chain([link(change("a", 0, 1)), link(change("a", 1, 2))]),
+            committer.commit(request("d", reads=("a",))),
+            return_exceptions=True,
+        )
+    assert chain == [110, 110]
+    assert isinstance(outside, ConflictError)
+
+
+async def test_a_member_that_only_read_is_validated(store: ScriptedStore, timeline: Timeline) -> None:
+    async with running(store, timeline) as committer:
+        await committer.commit(request("a"))
+        [stale] = await committer.commit_chain([link()])
+        [fresh] = await committer.commit_chain([link(at=110)])
+    assert isinstance(stale, ConflictError)
+    assert fresh == 110
+    assert len(store.entries) == 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concave.storage.recent_log import Published, RecentLog
+from concave.storage.recent_log import Hit, Published, RecentLog
 from concave.storage.store import DocumentWrite, IndexKeyChange
 from concave.values.intervals import Interval, IntervalSet, point
 from concave.values.keys import PREFIX_END, encode_column
@@ -51,10 +51,10 @@ def ts(number: int) -> Timestamp:
 
 def test_a_write_in_the_range_is_a_hit_and_one_beside_it_is_not() -> None:
     log = RecentLog(ts(0))
-    log.append(Published(ts(10), (insert("messages", "a", "general"),), writers={"messages": "messages:send"}))
+    log.append(Published(ts(10), (insert("messages", "a", "general"),), functions=("messages:send",), is_own=True))
     hit = log.first_hit(channel_reads("messages", "general"), ts(0))
     assert hit is not None
-    assert (hit.ts, hit.table, hit.writer) == (10, "messages", "messages:send")
+    assert hit == Hit(ts(10), "messages", "messages:send", "a", is_own=True)
     assert log.first_hit(channel_reads("messages", "random"), ts(0)) is None
     assert log.first_hit(channel_reads("other", "general"), ts(0)) is None
     assert log.first_hit(points("a"), ts(0)) is not None
@@ -77,7 +77,7 @@ def test_a_document_that_leaves_a_range_is_a_hit_like_one_that_enters_it() -> No
 
 def test_a_whole_table_and_a_loss_of_history() -> None:
     log = RecentLog(ts(0))
-    log.append(Published(ts(10), tables=frozenset({"messages"}), writers={"messages": "another MongoDB client"}))
+    log.append(Published(ts(10), tables=frozenset({"messages"}), is_foreign=True))
     assert log.first_hit(points("zzz"), ts(5)) is not None
     assert log.first_hit(channel_reads("other", "x"), ts(5)) is None
     log.append(Published(ts(20), everything=True))
