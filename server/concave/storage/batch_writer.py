@@ -32,6 +32,7 @@ from concave.storage.commit_log import (
 )
 from concave.storage.lane import PLAIN, Lane, Lanes, Reply, decode
 from concave.storage.mongo_tables import MongoTables
+from concave.storage.refusals import unique_refusal
 from concave.storage.store import (
     DocumentWrite,
     LogEntry,
@@ -306,9 +307,10 @@ def _statement_failure(error: dict[str, Any], part: _Part, entry: LogEntry, tabl
         fields = tuple(error.get("keyPattern", ()))
         if part.collection == COMMITS:
             return _duplicate_request(error, entry) if fields == (REQUEST_KEY,) else _seq_taken(entry)
-        index = tables[part.collection].unique_index(fields)
-        said = f"the unique index {part.collection}.{index} holds this key already: {error.get('keyValue')}"
-        return WriteRefused("unique", said, position=position, index=index)
+        table = tables[part.collection]
+        index = table.unique_index(fields)
+        document = None if position is None else entry.writes[position].after
+        return unique_refusal(table.name, index, table.layout.indexes.get(index), document, position)
     if code == _DOCUMENT_VALIDATION_FAILURE:
         return WriteRefused("validator", f"{part.collection}: {message} {error.get('errInfo', '')}", position=position)
     if code in _TOO_LARGE:

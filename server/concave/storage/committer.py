@@ -493,6 +493,14 @@ def _resolve(members: Sequence[_Member], ts: Timestamp) -> None:
 
 def _refusal_error(refusal: WriteRefused) -> DeveloperError:
     if refusal.code == "unique":
-        return ConvexError({"code": "unique", "index": refusal.index, "message": refusal.message})
+        return ConvexError(
+            {
+                "code": "unique",
+                "table": refusal.table,
+                "index": refusal.index,
+                "fields": list(refusal.fields),
+                "message": refusal.message,
+            }
+        )
     codes = {"validator": "SchemaEnforcementError", "too_large": "ValueTooLargeError"}
     return DeveloperError(codes.get(refusal.code, "WriteRefused"), refusal.message)

@@ -23,6 +23,7 @@ from concave.schema.checking import ValidationFailure
 from concave.schema.plan import IndexLayout, Plan, TableLayout
 from concave.storage.document_check import BAD_DOCUMENTS_MAX, DocumentCheck
 from concave.storage.projection import Projection, compile_projection
+from concave.storage.refusals import unique_refusal
 from concave.storage.store import (
     BadDocument,
     DocumentWrite,
@@ -188,12 +189,7 @@ class MemoryDatabase:
                     continue
                 holder = holders.get((write.table, *entry), table.unique.get(entry))
                 if holder is not None and holder != write.id:
-                    raise WriteRefused(
-                        "unique",
-                        f"the unique index {write.table}.{entry[0]} holds the key of {write.id} for {holder}",
-                        position=position,
-                        index=entry[0],
-                    )
+                    raise unique_refusal(write.table, entry[0], index.layout, write.after, position)
                 holders[write.table, *entry] = write.id
 
     def _foreign(self, table: str, id: str, after: Document | None) -> Timestamp:

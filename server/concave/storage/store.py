@@ -153,13 +153,15 @@ class WriteRefused(StoreError):
     `position` is the write's index in `LogEntry.writes`, or None if the database would not say.
     `code` is `unique` (duplicate key in a unique index), `validator` (breaks `$jsonSchema`), `too_large` or `other`;
     `duplicate_request` means that a `RequestRecord` of the batch is already stored (a resend won elsewhere);
-    then `position` is the index in `LogEntry.requests`.
+    then `position` is the index in `LogEntry.requests`. For `unique`, `table`, `index` and its `fields` are told.
     """
 
     code: Literal["unique", "validator", "too_large", "duplicate_request", "other"]
     message: str
     position: int | None = None
     index: str | None = None
+    table: str | None = None
+    fields: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.message

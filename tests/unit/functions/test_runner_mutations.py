@@ -344,7 +344,13 @@ async def test_a_unique_index_refuses_as_a_failure_of_the_function(serve):
     await world.mutation("counters:insertBlindly", name="a")
     outcome = await world.mutation("counters:insertBlindly", name="a")
     assert not outcome.ok
-    assert outcome.error_data["code"] == "unique"
+    assert outcome.error_data == {
+        "code": "unique",
+        "table": "counters",
+        "index": "by_name",
+        "fields": ["name"],
+        "message": 'the unique index `counters.by_name` holds this key already: name = "a"',
+    }
 
 
 async def test_a_failed_read_is_not_the_functions_failure_even_if_it_is_swallowed(serve):

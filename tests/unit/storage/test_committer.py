@@ -193,7 +193,7 @@ async def test_the_member_at_fault_fails_alone(store: ScriptedStore, timeline: T
     def refuse(entry: LogEntry) -> None:
         if "bad" in wrote(entry):
             position = wrote(entry).index("bad")
-            raise WriteRefused("unique", "name is taken", position=position, index="by_name")
+            raise WriteRefused("unique", "name is taken", position, "by_name", table="t", fields=("name",))
 
     store.script = refuse
     async with running(store, timeline) as committer:
@@ -202,7 +202,13 @@ async def test_the_member_at_fault_fails_alone(store: ScriptedStore, timeline: T
         )
     error = outcomes[1]
     assert isinstance(error, ConvexError)
-    assert error.data == {"code": "unique", "index": "by_name", "message": "name is taken"}
+    assert error.data == {
+        "code": "unique",
+        "table": "t",
+        "index": "by_name",
+        "fields": ["name"],
+        "message": "name is taken",
+    }
     assert [wrote(entry) for entry in store.entries] == [["a", "c"]]
 
 
