@@ -77,7 +77,7 @@ class Node:
     ) -> None:
         self.name = name
         self._store = store
-        self._readiness = readiness
+        self.readiness = readiness
         self._options = options
         self._runtime = runtime
         self.engine = engine
@@ -96,28 +96,26 @@ class Node:
             admin_key=self._options.admin_key,
             sync_socket=sync_socket,
             static_dir=self._options.web_dir,
-            health=health_routes(self.name, self._readiness),
+            health=health_routes(self.name, self.readiness),
         )
 
         async def drain() -> None:
-            try:
-                await sync_socket.drain()
-                await self.engine.wait_no_calls()
-            finally:
-                sync_socket.close()
+            await sync_socket.drain()
+            await self.engine.wait_no_calls()
 
         server = WebServer(
             application,
             bound,
             on_ready,
             drain=drain,
+            cut_off=sync_socket.close,
             runtime=self._runtime,
             patience_s=self._options.shutdown_timeout_s,
         )
         _settle_memory()
 
         def stop() -> None:
-            self._readiness.begin_shutdown()
+            self.readiness.begin_shutdown()
             server.stop()
 
         on_stop_signals(stop)

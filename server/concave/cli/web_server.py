@@ -31,8 +31,8 @@ class WebServer(uvicorn.Server):
     """Serves `app` on a bound socket until it is stopped. `on_ready` is called once it accepts connections.
 
     The end: no connection is accepted, idle ones are closed, and those with a request are once it is answered; `drain`
-    ends the websockets in its own time and returns when nothing is under way any more; cancelled, it ends them at once.
-    What still goes on `patience_s` after the beginning of all this is cut off.
+    ends the websockets in its own time and returns when nothing is under way any more. `patience_s` after the beginning
+    of all this `cut_off` ends them at once, and what still goes on is cancelled.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class WebServer(uvicorn.Server):
         on_ready: Callable[[], None],
         *,
         drain: Callable[[], Coroutine[Any, Any, None]],
+        cut_off: Callable[[], None],
         runtime: Runtime,
         patience_s: float = STOP_PATIENCE_S,
     ) -> None:
@@ -65,6 +66,7 @@ class WebServer(uvicorn.Server):
         self._bound = bound
         self._on_ready = on_ready
         self._drain = drain
+        self._cut_off = cut_off
         self._draining: asyncio.Task[None] | None = None
         self._runtime = runtime
         self._patience_s = patience_s
@@ -104,8 +106,8 @@ class WebServer(uvicorn.Server):
             if not self._draining.done():
                 logger.warning("calls are still running %g s after the stop signal; they are cut off", self._patience_s)
                 self._draining.cancel()
-                await asyncio.wait((self._draining,), timeout=LAST_WAIT_S)
-            await self._runtime.sleep(0)  # close frames that were asked for are on their way after this
+        self._cut_off()
+        await self._runtime.sleep(0)  # close frames that were asked for are on their way after this
         remaining_s = max(LAST_WAIT_S, deadline - self._runtime.monotonic())
         self.config.timeout_graceful_shutdown = remaining_s  # type: ignore[assignment]  # any number will do
         await super().shutdown(sockets)
