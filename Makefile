@@ -15,17 +15,18 @@ PYTHON_STAMP := .venv/.stamp-$(call checksum,pyproject.toml)
 WEB_STAMP := $(call npm_stamp,clients/web)
 INTEROP_STAMP := $(call npm_stamp,tests/interop)
 BENCH_STAMP := $(call npm_stamp,bench/clients)
+CHAOS_STAMP := $(call npm_stamp,chaos/clients)
 WEB_SOURCES := $(shell find clients/web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null | sort)
 WEB_BUILD := $(if $(WEB_STAMP),clients/web/dist/.stamp-$(call checksum,$(WEB_SOURCES)))
 
 # Stamps are kept, even those that only lead to another.
 .SECONDARY:
-.PHONY: help setup dev test test-fast lint bench-live chromium
+.PHONY: help setup dev test test-fast lint bench-live chaos chromium libfaketime
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-setup: $(PYTHON_STAMP) $(WEB_BUILD) $(INTEROP_STAMP) chromium ## Install everything that the other targets need
+setup: $(PYTHON_STAMP) $(WEB_BUILD) $(INTEROP_STAMP) $(CHAOS_STAMP) chromium ## Install everything that the other targets need
 
 dev: $(PYTHON_STAMP) $(WEB_BUILD) ## Run MongoDB, the server and the web page: http://127.0.0.1:3210
 	@exec $(BIN)/concave dev --app schema --web clients/web/dist $(ARGS)
@@ -45,6 +46,9 @@ lint: $(PYTHON_STAMP) ## Check style, types and layers
 bench-live: $(PYTHON_STAMP) $(BENCH_STAMP) ## Measure the live path against bare PyMongo and a hand-written baseline
 	@$(BIN)/python bench/live.py $(ARGS)
 
+chaos: $(PYTHON_STAMP) $(CHAOS_STAMP) libfaketime ## Break a cluster on purpose under load, and check what holds: MINUTES=5 SEED=n
+	@$(BIN)/python -m chaos --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 # The stamps
 
 $(PYTHON_STAMP): pyproject.toml
@@ -61,7 +65,10 @@ $(1)/node_modules/.stamp-%:
 	@.ci/node-packages $(1)
 	@rm -f $(1)/node_modules/.stamp-* && touch $$@
 endef
-$(foreach directory,clients/web tests/interop bench/clients,$(eval $(call npm_rule,$(directory))))
+$(foreach directory,clients/web tests/interop bench/clients chaos/clients,$(eval $(call npm_rule,$(directory))))
 
 chromium:
 	@.ci/chromium
+
+libfaketime:
+	@.ci/libfaketime
