@@ -32,7 +32,7 @@ class Lease:
     async def take(self, notes: Document | None = None) -> Document | None:
         """Take the lease, or keep it for another term, and change its notes: the lease document, or None if another
         node holds it. Raises `StoreUnavailable` and pymongo's `OperationFailure`."""
-        has_ended = {"$lt": [{"$ifNull": ["$until", {"$toDate": 0}]}, "$$NOW"]}
+        has_ended = {"$lt": ["$until", "$$NOW"]}  # true also where there is no `until`
         is_ours = {"$or": [{"$eq": ["$holder", {"$literal": self._holder}]}, has_ended]}
 
         def ours(value: Any, field: str) -> dict[str, Any]:

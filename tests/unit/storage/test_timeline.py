@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 
 from concave.storage.recent_log import Published
-from concave.storage.store import FeedGap, FeedProgress, ForeignWrite, LogEntry, RemoteCommit
+from concave.storage.store import (
+    FeedEvent,
+    FeedGap,
+    FeedProgress,
+    ForeignWrite,
+    LogEntry,
+    LogTrimmed,
+    RemoteCommit,
+    Store,
+)
 from concave.storage.timeline import Timeline
+from concave.values.runtime import SystemRuntime
 from concave.values.types import Timestamp
 
 
@@ -97,3 +109,50 @@ async def test_waiting_for_a_number_and_for_a_time(timeline: Timeline) -> None:
         timeline.receive(RemoteCommit(entry(8, 115)))
         await asyncio.sleep(0)
         timeline.receive(RemoteCommit(entry(9, 125)))
+
+
+class LosesHistory:
+    """A store whose feed finds the log trimmed, and then has nothing more to say."""
+
+    def __init__(self) -> None:
+        self.feeds: list[int] = []
+
+    async def feed(self, after: Timestamp) -> AsyncIterator[FeedEvent]:
+        self.feeds.append(after)
+        if len(self.feeds) == 1:
+            raise LogTrimmed("the log is not whole behind entry 7")
+        await asyncio.Event().wait()
+        yield FeedProgress(after)
+
+    async def current_ts(self) -> Timestamp:
+        return ts(900)
+
+    async def last_seq(self, at: Timestamp) -> int:
+        return 33
+
+
+class NoPauses(SystemRuntime):
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+async def test_a_node_behind_the_trim_starts_again_from_now(timeline: Timeline) -> None:
+    published: list[Published] = []
+    timeline.add_listener(published.append)
+    runtime, store = NoPauses(), LosesHistory()
+    runtime.spawn(timeline.follow(cast(Store, store), runtime), name="feed")
+    async with asyncio.timeout(5):
+        while len(store.feeds) < 2:
+            await asyncio.sleep(0)
+    await runtime.close()
+    assert [one.everything for one in published] == [True]
+    assert (timeline.latest_ts, timeline.last_seq, timeline.feed_ts) == (900, 33, 900)
+    assert store.feeds == [100, 900]
+
+
+def test_own_commits_do_not_move_the_feed(timeline: Timeline) -> None:
+    timeline.begin_append()
+    timeline.end_append(entry(8, 110, "me"), Published(ts(110)), lambda: None)
+    assert (timeline.latest_ts, timeline.feed_ts) == (110, 100)
+    timeline.receive(FeedProgress(ts(105)))
+    assert (timeline.latest_ts, timeline.feed_ts) == (110, 105)
