@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -42,10 +42,10 @@ class LostAnswer:
 
 
 @pytest.fixture
-async def other(mongo_world: Any, mongo_bench: Any, make_bench: Any) -> AsyncIterator[Any]:
+async def other(mongo_world: Any, mongo_bench: Any, make_bench: Any) -> Any:
     """A second node on the database of `mongo_bench`."""
     store = await mongo_world.open("other")
-    yield make_bench(store, await store.push(mongo_bench.catalog.plan), mongo_world.runtime)
+    return make_bench(store, await store.push(mongo_bench.catalog.plan), mongo_world.runtime)
 
 
 @pytest.mark.parametrize("times", [1, 4], ids=["answered when asked again", "never answered"])

@@ -32,6 +32,7 @@ from concave.storage.store import (
     SeqTaken,
     Store,
     StoredRequest,
+    StoreError,
     WriteConflict,
     WriteRefused,
 )
@@ -56,6 +57,8 @@ QUEUE_MAX = 4_096
 
 BATCH_WRITES_MAX = 4_000
 """Documents in one batch: keeps a log entry of ordinary documents well below MongoDB's 16 MiB."""
+
+FENCE_PAUSE_S = 0.5
 
 SEQ_WAIT_S = 5.0
 """How long the feed may take to bring the entry that took our number, before we look for ourselves."""
@@ -299,6 +302,7 @@ class Committer:
             logger.warning("a batch of %d could not be committed: %s", len(members), error)
             for member in members:
                 member.fail(_no_answer())
+            await self._fence(entry.seq)
             await self._timeline.lose_append(self._store, self._runtime)
             return []
         except BaseException:
@@ -372,6 +376,22 @@ class Committer:
             if member.request.on_committed is not None:
                 member.request.on_committed(ts)
         _resolve(members, ts)
+
+    async def _fence(self, seq: int) -> None:
+        """Make sure that a batch of unknown outcome is in the log already, or never will be: its commit may still be on
+        its way, and the feed would not tell us of it. Once the number is taken, by an empty entry if by nobody else,
+        that is decided. Retries until the database answers.
+        """
+        while True:
+            try:
+                await self._store.append(LogEntry(seq, self._node, self._runtime.uuid(), ()))
+            except SeqTaken:
+                return
+            except StoreError as error:
+                logger.warning("log number %d cannot be settled (%s); trying again", seq, error)
+                await self._runtime.sleep(FENCE_PAUSE_S)
+            else:
+                return
 
     async def _learn_of(self, seq: int) -> None:
         """Another node has entry `seq`: wait until the feed has brought it, so that we validate against it."""
