@@ -21,6 +21,7 @@ from typing import Any
 
 import bson
 from bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions
+from bson.errors import InvalidBSON
 from bson.int64 import Int64 as BsonLong
 from pymongo import AsyncMongoClient
 from pymongo.errors import AutoReconnect, ConnectionFailure, NetworkTimeout, PyMongoError, ServerSelectionTimeoutError
@@ -112,7 +113,13 @@ def document_of(body: memoryview) -> memoryview:
 
 def decode(body: memoryview, codec: Codec) -> Reply:
     """The document of a reply. Raises `InvalidBSON` for what cannot be decoded, or what the codec refuses."""
-    reply = bson.decode(document_of(body), codec)
+    try:
+        reply = bson.decode(document_of(body), codec)
+    except InvalidBSON:
+        reply = bson.decode(document_of(body))
+        if reply["ok"] == 1:
+            raise
+        return reply  # an error may hold types that no document has: the id of the server's view of the replica set
     cursor = reply.get("cursor")
     if cursor is not None and cursor["id"]:
         # The codec may have made a float of it. Rare: most replies exhaust their cursor.
