@@ -73,9 +73,11 @@ def check_history(history: History, contents: Contents) -> list[Broken]:
             found.append(Broken("I10", f"{len(ghosts)} refused operations were applied in {table}", tuple(ghosts)))
     for op, error in history.failed.items():
         found.append(Broken("I6", f"a client was told of a failure that it should not hear of: {error}", (op,)))
-    for report in history.broken:
-        details = ", ".join(f"{name} {value}" for name, value in report.items() if name not in ("broken", "op"))
-        found.append(Broken("I2/I3/I4", f"{report['broken']}: {details}", (report["op"],) if "op" in report else ()))
+    for what in dict.fromkeys(report["broken"] for report in history.broken):
+        these = [report for report in history.broken if report["broken"] == what]
+        first = ", ".join(f"{name} {value}" for name, value in these[0].items() if name not in ("broken", "op"))
+        ops = tuple(report["op"] for report in these if "op" in report)
+        found.append(Broken("I2/I3/I4", f"{what}, {len(these)} times; first: {first}", ops))
     return found
 
 

@@ -13,9 +13,10 @@ accounts = (
     .index("by_parity", ["parity"])
 )
 
+# A client's own count orders what it did: servers' clocks, and with them `_creationTime`, are not to be relied on here.
 transfers = define_table(
-    op=v.string(), client=v.string(), source=v.number(), target=v.number(), amount=v.number()
-).index("by_client", ["client"])
+    op=v.string(), client=v.string(), number=v.number(), source=v.number(), target=v.number(), amount=v.number()
+).index("by_client", ["client", "number"])
 
 
 @mutation(args={"count": v.number(), "balance": v.number()})
@@ -25,16 +26,26 @@ async def open_accounts(ctx, count, balance):
 
 
 @mutation(
-    args={"op": v.string(), "client": v.string(), "source": v.number(), "target": v.number(), "amount": v.number()}
+    args={
+        "op": v.string(),
+        "client": v.string(),
+        "number": v.number(),
+        "source": v.number(),
+        "target": v.number(),
+        "amount": v.number(),
+    }
 )
-async def transfer(ctx, op, client, source, target, amount):
+async def transfer(ctx, op, client, number, source, target, amount):
     giver = await ctx.db.query("accounts").with_index("by_number", number=source).unique()
     taker = await ctx.db.query("accounts").with_index("by_number", number=target).unique()
     if giver["balance"] < amount:
         raise ConvexError({"code": "insufficient", "op": op})
     await ctx.db.patch(giver["_id"], {"balance": giver["balance"] - amount})
     await ctx.db.patch(taker["_id"], {"balance": taker["balance"] + amount})
-    await ctx.db.insert("transfers", {"op": op, "client": client, "source": source, "target": target, "amount": amount})
+    await ctx.db.insert(
+        "transfers",
+        {"op": op, "client": client, "number": number, "source": source, "target": target, "amount": amount},
+    )
 
 
 @query(args={"parity": v.number()}, returns=v.number())

@@ -7,7 +7,7 @@ from concave import define_table, mutation, query, v
 messages = (
     define_table(op=v.string(), client=v.string(), number=v.number(), channel=v.string())
     .index("by_channel", ["channel"])
-    .index("by_client", ["client"])
+    .index("by_client", ["client", "number"])
 )
 
 

@@ -26,7 +26,6 @@ class Client {
     const neighbour = `${name}.${(number + 1) % Number(clients)}`;
     this.convex = new ConvexClient(url, { logger: false });
     this.channel = `channel ${number % CHANNELS}`;
-    this.sent = 0;
     this.seen = -1; // the newest message of the neighbour
     this.views = [
       { query: bank.half, path: "bank:half", args: { parity: 0 } },
@@ -75,7 +74,7 @@ class Client {
       const from = now();
       pending.set(op, from);
       try {
-        await (isTransfer ? this.transfer(op) : this.send(op));
+        await (isTransfer ? this.transfer(op, number) : this.send(op, number));
         report({ ack: op, table: isTransfer ? "transfers" : "messages", from, to: now() });
         this.checkOwn(op, isTransfer ? this.views[2] : this.views[3]);
       } catch (error) {
@@ -86,15 +85,15 @@ class Client {
     }
   }
 
-  transfer(op) {
+  transfer(op, number) {
     const source = Math.floor(Math.random() * Number(accounts));
     const target = (source + 1 + Math.floor(Math.random() * (Number(accounts) - 1))) % Number(accounts);
     const amount = 1 + Math.floor(Math.random() * 20);
-    return this.convex.mutation(bank.transfer, { op, client: this.name, source, target, amount });
+    return this.convex.mutation(bank.transfer, { op, client: this.name, number, source, target, amount });
   }
 
-  send(op) {
-    return this.convex.mutation(chat.send, { op, client: this.name, number: this.sent++, channel: this.channel });
+  send(op, number) {
+    return this.convex.mutation(chat.send, { op, client: this.name, number, channel: this.channel });
   }
 
   /** When a mutation resolves, the client's own queries reflect it (I4). */
