@@ -67,11 +67,9 @@ class _Worker:
             said += more
         return True
 
-    async def wait_end(self) -> int:
-        """The exit status, once the process has ended."""
-        status = await self.process.wait()
+    def close(self) -> None:
+        """To be called when the process has ended and `wait_ready` has returned."""
         self._control.close()
-        return status
 
 
 class Supervisor:
@@ -83,6 +81,8 @@ class Supervisor:
         self._runtime = runtime
         self._running: set[_Worker] = set()
         self._stop = asyncio.Event()
+        self._fault: str | None = None
+        """Why it all ends before it has begun."""
         self._ready = 0
         self._all_ready = asyncio.Event()
 
@@ -97,13 +97,15 @@ class Supervisor:
         ]
         ready = self._runtime.spawn(self._announce(on_ready), name="workers ready")
         try:
-            done, _ = await asyncio.wait(keepers, return_when=asyncio.FIRST_EXCEPTION)
-            for keeper in done:
-                keeper.result()
+            await asyncio.wait(keepers, return_when=asyncio.FIRST_EXCEPTION)
         finally:
             ready.cancel()
             self._on_signal()
             await asyncio.wait(keepers)
+        for keeper in keepers:
+            keeper.result()
+        if self._fault is not None:
+            raise ConfigurationError(self._fault)
 
     async def _announce(self, on_ready: Callable[[], None]) -> None:
         await self._all_ready.wait()
@@ -112,25 +114,25 @@ class Supervisor:
     async def _keep(self, number: int) -> None:
         """Keep one worker running."""
         failures = 0
-        was_ready = False
+        was_ever_ready = False
         while not self._stop.is_set():
             worker = await _Worker.start(self._options)
             self._running.add(worker)
             began = self._runtime.monotonic()
             if self._stop.is_set():
                 worker.process.terminate()  # the signal came before there was a worker to pass it on to
-            is_ready = await worker.wait_ready()
-            if is_ready and not was_ready:
-                was_ready = True
-                self._ready += 1
-                if self._ready == self._count:
-                    self._all_ready.set()
+            readiness = self._runtime.spawn(self._watch_ready(worker, is_first=not was_ever_ready), name="readiness")
             status = await self._wait_end(worker)
+            is_ready = await readiness
+            was_ever_ready = was_ever_ready or is_ready
+            worker.close()
             self._running.discard(worker)
             if self._stop.is_set():
                 return
-            if not was_ready:
-                raise ConfigurationError(f"worker {number} could not begin (exit status {status}); it says why above")
+            if not was_ever_ready:
+                self._fault = f"worker {number} could not begin (exit status {status}); it says why above"
+                self._on_signal()
+                return
             is_orderly = is_ready and status == 0
             lived_s = self._runtime.monotonic() - began
             failures = 0 if is_orderly else 1 if lived_s > STABLE_S else failures + 1
@@ -142,9 +144,17 @@ class Supervisor:
             )
             await self._pause(pause_s)
 
+    async def _watch_ready(self, worker: _Worker, *, is_first: bool) -> bool:
+        is_ready = await worker.wait_ready()
+        if is_ready and is_first:
+            self._ready += 1
+            if self._ready == self._count:
+                self._all_ready.set()
+        return is_ready
+
     async def _wait_end(self, worker: _Worker) -> int:
         """The exit status; a worker that was told to stop and does not is killed."""
-        ended = self._runtime.spawn(worker.wait_end(), name="worker's end")
+        ended = self._runtime.spawn(worker.process.wait(), name="worker's end")
         told = self._runtime.spawn(self._stop.wait(), name="stop signal")
         await asyncio.wait((ended, told), return_when=asyncio.FIRST_COMPLETED)
         told.cancel()

@@ -76,6 +76,7 @@ def _on_control(control: socket.socket) -> None:
 def main() -> None:
     """Entry point; exit status 1 where the worker cannot begin, with the reason on stderr."""
     control = socket.socket(fileno=int(sys.argv[1]))
+    control.set_inheritable(False)
     with control.makefile("rb") as lines:
         options = WorkerOptions(**json.loads(lines.readline()))
     try:
