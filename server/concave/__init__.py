@@ -8,6 +8,7 @@ with tables and functions:
 The layers, from the ground up: `values`, `schema`, `storage`, `database`, `functions`, `reactive`, `sync`, `http`.
 """
 
+from concave.functions.auth_config import password_provider
 from concave.functions.decorators import (
     action,
     internal_action,
@@ -37,6 +38,7 @@ __all__ = [
     "new_document_id",
     "pagination_opts_validator",
     "pagination_result_validator",
+    "password_provider",
     "query",
     "v",
 ]

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from concave.functions.auth_config import AuthConfig, InvalidAuthConfig, parse_auth_config
 from concave.functions.decorators import FunctionReference
 from concave.functions.load_report import LoadError, LoadProblem, LoadWarning, Places
 from concave.functions.modules import AppPackage, ModuleSource, find_sources
@@ -28,6 +29,7 @@ from concave.schema.validators import DocValidator, IdValidator
 from concave.values.errors import ConcaveError
 
 CLOCK_AND_CHANCE: Final = frozenset(("time", "datetime", "random", "secrets", "uuid"))
+AUTH_MODULE: Final = "auth_config"
 NETWORK: Final = frozenset(
     ("socket", "ssl", "http", "urllib", "requests", "httpx", "aiohttp", "urllib3", "websockets", "smtplib", "ftplib")
 )
@@ -45,6 +47,7 @@ class LoadedApp:
     modules: Mapping[str, ModuleType]
     warnings: tuple[LoadWarning, ...]
     package: AppPackage
+    auth: AuthConfig = field(default_factory=AuthConfig)
 
 
 @dataclass(slots=True)
@@ -85,6 +88,7 @@ def _load(package: AppPackage, places: Places) -> LoadedApp:
         if (module := found.modules.get(source.path)) is not None:
             _collect(module, source, found)
     options = _options(found, places, root)
+    auth = _auth_config(package, sources, found, places)
     functions = _functions(found, places)
     tables = _tables(found, places)
     _warn_of_imports(package, sources, functions, places, found)
@@ -110,6 +114,7 @@ def _load(package: AppPackage, places: Places) -> LoadedApp:
         modules=found.modules,
         warnings=tuple(sorted(found.warnings)),
         package=package,
+        auth=auth,
     )
 
 
@@ -143,6 +148,36 @@ def _options(found: _Findings, places: Places, root: Path) -> AppOptions:
     if len(given) > 1:
         found.problems.append(places.problem(root / "__init__.py", 1, "define_app(...) is called more than once"))
     return given[0] if given else AppOptions()
+
+
+def _auth_config(package: AppPackage, sources: list[ModuleSource], found: _Findings, places: Places) -> AuthConfig:
+    """The providers that `auth_config.py` names; none if there is no such module."""
+    module = found.modules.get(AUTH_MODULE)
+    source = next((one for one in sources if one.path == AUTH_MODULE), None)
+    if module is None or source is None:
+        return AuthConfig()
+    if not hasattr(module, AUTH_MODULE):
+        message = 'AuthConfigMissingExportError: define `auth_config = {"providers": [...]}` in this module'
+        found.problems.append(places.problem(source.file, 1, message))
+        return AuthConfig()
+    try:
+        return parse_auth_config(getattr(module, AUTH_MODULE))
+    except InvalidAuthConfig as error:
+        line = _line_of(AUTH_MODULE, package.trees.get(package.full_name(AUTH_MODULE)))
+        found.problems.append(places.problem(source.file, line, str(error)))
+        return AuthConfig()
+
+
+def _line_of(variable: str, tree: ast.Module | None) -> int:
+    """Where a module's variable is last set."""
+    line = 1
+    for node in [] if tree is None else tree.body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        if any(isinstance(target, ast.Name) and target.id == variable for target in targets):
+            line = node.lineno
+    return line
 
 
 def _functions(found: _Findings, places: Places) -> list[tuple[FunctionSpec, FunctionReference[..., Any]]]:

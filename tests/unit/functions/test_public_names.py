@@ -24,6 +24,7 @@ def test_the_names_that_users_import():
         "new_document_id",
         "pagination_opts_validator",
         "pagination_result_validator",
+        "password_provider",
         "query",
         "v",
     ]
