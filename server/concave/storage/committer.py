@@ -335,6 +335,7 @@ class Committer:
             if record is not None:
                 # One request from two connections of its client: no index finds them out within one log entry (I6).
                 if (record.session_id, record.request_id) in requests:
+                    member.break_chain()
                     member.fail(ConflictError(f"request {record.request_id} was sent twice at the same time"))
                     continue
                 requests.add((record.session_id, record.request_id))
