@@ -8,6 +8,7 @@
   before it, as far as the writer knew it.
 * `by` is the function that wrote the document, for the messages of conflicts on other nodes.
 * `schema` is the fingerprint of the writer's plan: a node with other indexes may find fields missing in `before`.
+* An old entry has no `writes` any more; a much older one is gone (`log_trimmer.py`).
 * Keys are not stored; they are computed from the documents, by the reader's indexes.
 """
 
