@@ -37,7 +37,8 @@ async def at_once(path: str) -> None:
 
 
 class FakeNode:
-    """A `SyncBackend` over counters. Queries: `get {key}`, `all {}`, `parity {key}`, `page {}`, `bad {}`.
+    """A `SyncBackend` over counters. Queries: `get {key}`, `all {}`, `parity {key}`, `page {}`, `bad {}`;
+    `me {}` is who asks, and `hidden {}` there is for admins only.
 
     `pace` is awaited by every call with the function's path, before its snapshot is read; tests hold calls with it.
     """
@@ -60,6 +61,8 @@ class FakeNode:
         """Executions of queries, in order of their beginning."""
         self.requests: dict[tuple[str, int], StoredRequest] = {}
         self.look_ups = 0
+        self.callers: list[tuple[str, Any, bool]] = []
+        """Mutations and actions: path, identity, and whether internal functions were open to the caller."""
         self.applied: list[tuple[str, int]] = []
         """Requests in order of their commits."""
         self._history: dict[str, list[tuple[Timestamp, int]]] = {}
@@ -136,6 +139,10 @@ class FakeNode:
         if pending := self.trouble.get(live.path):
             raise pending.pop(0)
         await self.pace(live.path)
+        if live.path == "me":
+            return Version(success(live.identity), ts, IntervalSet(), read_identity=True)
+        if live.path == "hidden" and live.internal_ok:
+            return Version(success("seen"), ts, IntervalSet())
         content, read_set, journal = self.evaluate(live.path, orjson.loads(live.args_json), ts, live.journal)
         return Version(content, ts, read_set, journal=journal)
 
@@ -148,8 +155,10 @@ class FakeNode:
         session_id: str,
         request_id: int,
         on_committed: Callable[[MutationOutcome], None],
+        internal_ok: bool,
     ) -> MutationOutcome:
         """`add {key, by}`; `throw {}` fails; `crash {}` is trouble of ours."""
+        self.callers.append((path, identity, internal_ok))
         await self.pace(path)
         if path == "crash":
             raise RuntimeError("the disk is on fire")
@@ -172,7 +181,8 @@ class FakeNode:
         await self.pace(path)
         return outcome
 
-    async def action(self, path: str, args: Any, *, identity: Any) -> ActionOutcome:
+    async def action(self, path: str, args: Any, *, identity: Any, internal_ok: bool) -> ActionOutcome:
+        self.callers.append((path, identity, internal_ok))
         await self.pace(path)
         if path == "throw":
             raise DeveloperError("Thrown", "an action outcome is expected, not this")

@@ -19,7 +19,7 @@ from concave.http.client_version import ClientVersion, parse_client_version
 from concave.http.websocket_protocol import EXTENSION, FramePort
 from concave.sync.limits import DEFAULT_SESSION_LIMITS, SessionLimits
 from concave.sync.messages import PING, transition_chunks
-from concave.sync.session import Session, SyncBackend
+from concave.sync.session import CallerVerifier, NobodyVerifies, Session, SyncBackend
 from concave.sync.session_state import GOING_AWAY, INTERNAL_ERROR, NORMAL_CLOSURE, TRY_AGAIN_LATER
 from concave.values.errors import INTERNAL_SERVER_ERROR, ClientError
 from concave.values.runtime import Runtime
@@ -48,9 +48,16 @@ class SyncSocket:
     """The ASGI application for `/api/sync` and `/api/{version}/sync`."""
 
     def __init__(
-        self, backend: SyncBackend, runtime: Runtime, *, limits: SessionLimits = DEFAULT_SESSION_LIMITS
+        self,
+        backend: SyncBackend,
+        runtime: Runtime,
+        *,
+        verifier: CallerVerifier | None = None,
+        limits: SessionLimits = DEFAULT_SESSION_LIMITS,
     ) -> None:
+        """Without a verifier no token and no key is accepted."""
         self._backend = backend
+        self._verifier: CallerVerifier = NobodyVerifies() if verifier is None else verifier
         self._runtime = runtime
         self._limits = limits
         self._connections: set[Connection] = set()
@@ -109,7 +116,7 @@ class SyncSocket:
         if self._ticker is None or self._ticker.done():
             self._ticker = self._runtime.spawn(self._tick(), name="sync sockets: signs of life")
         frames: FramePort | None = scope.get("extensions", {}).get(EXTENSION)
-        connection = Connection(self._backend, self._runtime, send, frames, client, self._limits)
+        connection = Connection(self._backend, self._verifier, self._runtime, send, frames, client, self._limits)
         self._connections.add(connection)
         try:
             while True:
@@ -173,6 +180,7 @@ class Connection:
     def __init__(
         self,
         backend: SyncBackend,
+        verifier: CallerVerifier,
         runtime: Runtime,
         send: Send,
         frames: FramePort | None,
@@ -191,7 +199,7 @@ class Connection:
         """Code and reason to close with when everything has been written."""
         self._is_over = False
         """Close was asked for, or the socket is gone: nothing more is taken."""
-        self.session = Session(backend, runtime, self, limits)
+        self.session = Session(backend, runtime, self, limits, verifier)
 
     # -- from the client ----------------------------------------------------------------------------------------------
 

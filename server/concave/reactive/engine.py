@@ -216,17 +216,31 @@ class Engine:
         *,
         journal: str | None,
         identity: Identity | None,
+        internal_ok: bool = False,
     ) -> Subscription:
-        """Add a public query, with canonically encoded arguments, to what the subscriber is kept up to date with."""
-        return self._rounds.subscribe(subscriber, tag, _canonical(path), args_json, journal=journal, identity=identity)
+        """Add a query, with canonically encoded arguments, to what the subscriber is kept up to date with."""
+        return self._rounds.subscribe(
+            subscriber,
+            tag,
+            _canonical(path),
+            args_json,
+            journal=journal,
+            identity=identity,
+            internal_ok=internal_ok,
+        )
 
     def unsubscribe(self, subscriber: RefreshedSubscriber, subscription: Subscription) -> None:
         self._rounds.unsubscribe(subscriber, subscription)
 
     def change_identity(
-        self, subscriber: RefreshedSubscriber, subscription: Subscription, identity: Identity | None
+        self,
+        subscriber: RefreshedSubscriber,
+        subscription: Subscription,
+        identity: Identity | None,
+        *,
+        internal_ok: bool = False,
     ) -> None:
-        self._rounds.change_identity(subscriber, subscription, identity)
+        self._rounds.change_identity(subscriber, subscription, identity, internal_ok=internal_ok)
 
     def request(self, subscriber: RefreshedSubscriber) -> None:
         """Open a round for the subscriber as soon as it has none."""

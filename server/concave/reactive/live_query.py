@@ -205,7 +205,7 @@ class Subscriber(Protocol):
 class Subscription:
     """One query of one subscriber: a `Waiter` whenever a round of the subscriber needs the query."""
 
-    __slots__ = ("caller_key", "due", "has_left", "identity", "journal", "live", "subscriber", "tag")
+    __slots__ = ("caller_key", "due", "has_left", "identity", "internal_ok", "journal", "live", "subscriber", "tag")
 
     is_patient: ClassVar[bool] = True
 
@@ -216,6 +216,7 @@ class Subscription:
         self.live = live
         self.identity = identity
         self.caller_key = identity_key(identity)
+        self.internal_ok = live.internal_ok
         self.journal = live.journal
         """The journal that the next run must use: the one of the last version delivered."""
         self.due = False

@@ -248,11 +248,18 @@ class RefreshRounds:
         self._cache.settle(live)
 
     def change_identity(
-        self, subscriber: RefreshedSubscriber, subscription: Subscription, identity: Identity | None
+        self,
+        subscriber: RefreshedSubscriber,
+        subscription: Subscription,
+        identity: Identity | None,
+        *,
+        internal_ok: bool = False,
     ) -> None:
-        """From its next round on, the query is run as another caller."""
+        """From its next round on, the query is run as another caller: is run again only if its last run looked at who
+        calls. To be called between rounds."""
         subscription.identity = identity
         subscription.caller_key = identity_key(identity)
+        subscription.internal_ok = internal_ok
         subscriber.mark_due(subscription)
 
     def request(self, subscriber: RefreshedSubscriber) -> None:
@@ -368,7 +375,11 @@ class RefreshRounds:
     def _need(self, subscription: Subscription) -> None:
         """Get the subscription a version for its subscriber's round, now or when a run is done."""
         live = subscription.live
-        if subscription.journal != live.journal or not live.serves(subscription.caller_key):
+        if (
+            subscription.journal != live.journal
+            or subscription.internal_ok is not live.internal_ok
+            or not live.serves(subscription.caller_key)
+        ):
             live = self._move(subscription)
         version = live.version
         if version is not None and version.valid_at(subscription.wanted_ts):
@@ -394,7 +405,7 @@ class RefreshRounds:
             old.args_json,
             journal=subscription.journal,
             identity=subscription.identity,
-            internal_ok=old.internal_ok,
+            internal_ok=subscription.internal_ok,
         )
         if new is not old:
             old.subscriptions.discard(subscription)

@@ -15,6 +15,8 @@ class SessionLimits:
     queries_max: int = 10_000
     mutations_queued_max: int = 1_000
     actions_in_flight_max: int = 1_000
+    messages_waiting_max: int = 5_000
+    """While a token is being verified."""
     transitions_unsent_max: int = 2
     """No further Transition is computed while so many wait for the client to read (3.2)."""
     chunk_bytes: int = 5_000_000

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol, assert_never
+from typing import Any, Final, Protocol, assert_never
 
+from concave.auth.caller import Caller
 from concave.functions.failures import error_message, request_id
 from concave.functions.frames import Identity
 from concave.functions.outcomes import ActionOutcome, MutationOutcome
@@ -19,7 +20,7 @@ from concave.reactive.live_query import Subscription, Version
 from concave.reactive.refresh import RefreshedSubscriber
 from concave.storage.store import StoredRequest
 from concave.sync.limits import DEFAULT_SESSION_LIMITS, SessionLimits
-from concave.sync.messages import ActionRequest, AddQuery, ProtocolError, parse_message
+from concave.sync.messages import ActionRequest, AddQuery, Authenticate, ProtocolError, parse_message
 from concave.sync.session_state import (
     Close,
     Effect,
@@ -31,9 +32,10 @@ from concave.sync.session_state import (
     RunMutations,
     Send,
     SessionState,
+    Verify,
 )
 from concave.values.codec import encode_json
-from concave.values.errors import ClientError, ConcaveError, DeveloperError, EngineError
+from concave.values.errors import ClientError, ConcaveError, DeveloperError, EngineError, unauthenticated
 from concave.values.runtime import Runtime
 from concave.values.types import Timestamp, Value
 
@@ -55,12 +57,18 @@ class SyncBackend(Protocol):
         *,
         journal: str | None,
         identity: Identity | None,
+        internal_ok: bool,
     ) -> Subscription: ...
 
     def unsubscribe(self, subscriber: RefreshedSubscriber, subscription: Subscription) -> None: ...
 
     def change_identity(
-        self, subscriber: RefreshedSubscriber, subscription: Subscription, identity: Identity | None
+        self,
+        subscriber: RefreshedSubscriber,
+        subscription: Subscription,
+        identity: Identity | None,
+        *,
+        internal_ok: bool,
     ) -> None: ...
 
     def request(self, subscriber: RefreshedSubscriber) -> None: ...
@@ -76,15 +84,39 @@ class SyncBackend(Protocol):
         session_id: str,
         request_id: int,
         on_committed: Callable[[MutationOutcome], None],
+        internal_ok: bool,
     ) -> MutationOutcome:
         """`on_committed` is called at the commit, before anybody hears of what was written; not for failures."""
 
-    async def action(self, path: str, args: Value, *, identity: Identity | None) -> ActionOutcome: ...
+    async def action(
+        self, path: str, args: Value, *, identity: Identity | None, internal_ok: bool
+    ) -> ActionOutcome: ...
 
     async def find_request(self, session_id: str, request_id: int) -> StoredRequest | None: ...
 
     async def reach(self, ts: Timestamp) -> None:
         """Wait until `ts` can be read on this node; raises when that takes too long."""
+
+
+class CallerVerifier(Protocol):
+    """Finds out who a client is. `auth.authenticator.Authenticator` is one.
+
+    Raises `ClientError` for what proves nothing; anything else for what cannot be told at the moment.
+    """
+
+    async def user(self, token: str) -> Caller: ...
+
+    def admin(self, key: str, acting_as: dict[str, Any] | None) -> Caller: ...
+
+
+class NobodyVerifies:
+    """The verifier where no provider and no admin key is configured."""
+
+    async def user(self, token: str) -> Caller:
+        raise unauthenticated("NoAuthProvider", "No auth provider is configured on this server.")
+
+    def admin(self, key: str, acting_as: dict[str, Any] | None) -> Caller:
+        raise unauthenticated("BadAdminKey", "No admin key is configured on this server.")
 
 
 class Transport(Protocol):
@@ -98,8 +130,11 @@ class Transport(Protocol):
         """End the connection when what was sent before has left."""
 
 
+_NOBODY_VERIFIES: Final = NobodyVerifies()
+
+
 class Session(RefreshedSubscriber):
-    __slots__ = ("_backend", "_refused", "_runtime", "_transport", "limits", "state")
+    __slots__ = ("_backend", "_refused", "_runtime", "_transport", "_verifier", "limits", "state")
 
     def __init__(
         self,
@@ -107,8 +142,10 @@ class Session(RefreshedSubscriber):
         runtime: Runtime,
         transport: Transport,
         limits: SessionLimits = DEFAULT_SESSION_LIMITS,
+        verifier: CallerVerifier = _NOBODY_VERIFIES,
     ) -> None:
         super().__init__(backend)
+        self._verifier = verifier
         self._backend = backend
         self._runtime = runtime
         self._transport = transport
@@ -153,15 +190,19 @@ class Session(RefreshedSubscriber):
         state = self.state
         if not state.results_changed():
             return False
+        if state.caller.expires_ms is not None and (end := state.expire(self._runtime.now_ms())) is not None:
+            self._perform(end)
+            return False
         update = state.begin_update()
         for record in update.removed:
             if isinstance(record.handle, Subscription):
                 self._backend.unsubscribe(self, record.handle)
             record.handle = None
         if update.identity_changed:
+            caller = state.caller
             for record in state.queries.values():
                 if isinstance(record.handle, Subscription):
-                    self._backend.change_identity(self, record.handle, state.identity)
+                    self._backend.change_identity(self, record.handle, caller.identity, internal_ok=caller.is_admin)
         for record in update.added:
             self._subscribe(record)
         return True
@@ -189,7 +230,8 @@ class Session(RefreshedSubscriber):
             request.path,
             encode_json(args),
             journal=request.journal,
-            identity=self.state.identity,
+            identity=self.state.caller.identity,
+            internal_ok=self.state.caller.is_admin,
         )
 
     # -- effects ------------------------------------------------------------------------------------------------------
@@ -204,13 +246,32 @@ class Session(RefreshedSubscriber):
                     self._backend.request(self)
                 case RunMutations():
                     self._runtime.spawn(self._run_mutations(), name="session: mutations")
-                case RunAction(request, identity):
-                    self._runtime.spawn(self._run_action(request, identity), name="session: action")
+                case RunAction(request, caller):
+                    self._runtime.spawn(self._run_action(request, caller), name="session: action")
+                case Verify(request):
+                    self._runtime.spawn(self._verify(request), name="session: verification")
                 case Close(code, reason):
                     self._transport.close(code, reason)
                     self._leave()
                 case _:
                     assert_never(effect)
+
+    async def _verify(self, request: Authenticate) -> None:
+        try:
+            if request.token_type == "User":
+                caller = await self._verifier.user(request.token or "")
+            else:
+                caller = self._verifier.admin(request.token or "", request.acting_as)
+        except ClientError as error:
+            self._perform(self.state.authentication_refused(error.message))
+        except Exception as error:
+            # The token may be good: the client comes back with it.
+            self._fail(error)
+        else:
+            backend, state = self._backend, self.state
+            effects = state.authenticated(caller, now_ms=self._runtime.now_ms(), latest_ts=backend.latest_ts)
+            self.floor_ts = state.floor_ts
+            self._perform(effects)
 
     async def _run_mutations(self) -> None:
         while (queued := self.state.next_mutation()) is not None:
@@ -224,8 +285,9 @@ class Session(RefreshedSubscriber):
         request = queued.request
         state = self.state
         number = request.request_id
-        if isinstance(request.args, DeveloperError):
-            self._perform(state.mutation_finished(self._refusal(request.args, number), Timestamp(0)))
+        refused = request.args if isinstance(request.args, DeveloperError) else queued.caller.write_refusal
+        if refused is not None:
+            self._perform(state.mutation_finished(self._refusal(refused, number), Timestamp(0)))
             return
         if queued.may_be_resent:
             stored = await self._backend.find_request(state.session_id, number)
@@ -242,10 +304,11 @@ class Session(RefreshedSubscriber):
             outcome = await self._backend.mutation(
                 request.path,
                 request.args,
-                identity=queued.identity,
+                identity=queued.caller.identity,
                 session_id=state.session_id,
                 request_id=number,
                 on_committed=self._mutation_finished,
+                internal_ok=queued.caller.is_admin,
             )
         except ClientError as error:
             self._perform(state.mutation_finished(self._refusal(error, number), Timestamp(0)))
@@ -261,15 +324,18 @@ class Session(RefreshedSubscriber):
         self.floor_ts = self.state.floor_ts
         self._perform(effects)
 
-    async def _run_action(self, request: ActionRequest, identity: Identity | None) -> None:
+    async def _run_action(self, request: ActionRequest, caller: Caller) -> None:
         number = request.request_id
-        if isinstance(request.args, DeveloperError):
-            self._perform(self.state.action_finished(number, self._refusal(request.args, number)))
+        refused = request.args if isinstance(request.args, DeveloperError) else caller.write_refusal
+        if refused is not None:
+            self._perform(self.state.action_finished(number, self._refusal(refused, number)))
             return
         try:
             if self.state.floor_ts > self._backend.latest_ts:
                 await self._backend.reach(self.state.floor_ts)
-            outcome = await self._backend.action(request.path, request.args, identity=identity)
+            outcome = await self._backend.action(
+                request.path, request.args, identity=caller.identity, internal_ok=caller.is_admin
+            )
         except ClientError as error:
             self._perform(self.state.action_finished(number, self._refusal(error, number)))
         except Exception as error:

@@ -14,6 +14,9 @@ Invariants (`validate` checks them):
 * I4: a call's response is sent before any Transition that covers its timestamp: the response is an effect of the
   commit itself, and no update begins at a timestamp below `floor_ts`.
 * Mutations run one at a time in order of arrival, actions at once.
+* The identity advances only when a token was verified. Messages that arrive while one is being verified wait, in order;
+  so a call is made as whoever the client was when it sent the call.
+* Nothing begins under an identity that has expired: neither a call nor an update.
 * At most `transitions_unsent_max` Transitions wait for the client to read.
 """
 
@@ -25,7 +28,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
 
-from concave.functions.frames import Identity
+from concave.auth.caller import ANONYMOUS, Caller
 from concave.reactive.content import Content, json_string
 from concave.reactive.live_query import Subscription, Version
 from concave.sync import messages
@@ -87,14 +90,22 @@ class RunMutations:
 @dataclass(slots=True, frozen=True)
 class RunAction:
     request: ActionRequest
-    identity: Identity | None
+    caller: Caller
 
 
-Effect: TypeAlias = Send | Close | RequestUpdate | RunMutations | RunAction
+@dataclass(slots=True, frozen=True)
+class Verify:
+    """Find out whom the token or key proves, then call `authenticated` or `authentication_refused`; close where that
+    cannot be told."""
+
+    request: Authenticate
+
+
+Effect: TypeAlias = Send | Close | RequestUpdate | RunMutations | RunAction | Verify
 
 _REQUEST_UPDATE: Final = RequestUpdate()
 _RUN_MUTATIONS: Final = RunMutations()
-_COMPONENT_REFUSED: Final = "componentPath is for admins, and there are none on this socket"
+_COMPONENT_REFUSED: Final = "componentPath must be empty: there are no components"
 
 
 class QueryRecord:
@@ -115,10 +126,10 @@ class QueryRecord:
 
 @dataclass(slots=True, frozen=True)
 class QueuedMutation:
-    """`identity` is the one at the time of arrival. `may_be_resent`: the request may have been committed before."""
+    """`caller` is the one at the time of arrival. `may_be_resent`: the request may have been committed before."""
 
     request: MutationRequest
-    identity: Identity | None
+    caller: Caller
     may_be_resent: bool
 
 
@@ -152,11 +163,12 @@ class SessionState:
         "_update_identity",
         "_update_owes",
         "_update_query_set",
+        "_waiting",
+        "caller",
         "cur_identity",
         "cur_query_set",
         "cur_ts",
         "floor_ts",
-        "identity",
         "is_reconnect",
         "owes_transition",
         "phase",
@@ -187,7 +199,10 @@ class SessionState:
         self.floor_ts = Timestamp(0)
         """What the client has been told of, or has seen elsewhere: no update may show an earlier state."""
 
-        self.identity: Identity | None = None
+        self.caller: Caller = ANONYMOUS
+        """Whom the client has proved to be, as of `recv_identity`."""
+        self._waiting: deque[ClientMessage] | None = None
+        """Messages that came while a token is being verified; None while none is."""
         self.queries: dict[int, QueryRecord] = {}
         """The query set as of `recv_query_set`."""
         self._added: list[QueryRecord] = []
@@ -232,12 +247,17 @@ class SessionState:
             return self._connect(message, now_ms, latest_ts)
         if self.phase is not Phase.OPEN:
             return self._refuse("the first message must be Connect")
+        if self._waiting is not None:
+            if len(self._waiting) >= self._limits.messages_waiting_max:
+                return self.close(TRY_AGAIN_LATER, "TooManyMessages")
+            self._waiting.append(message)
+            return []
         if isinstance(message, MutationRequest):
-            return self._enqueue_mutation(message)
+            return self._enqueue_mutation(message, now_ms)
         if isinstance(message, ModifyQuerySet):
             return self._modify_query_set(message)
         if isinstance(message, ActionRequest):
-            return self._start_action(message)
+            return self._start_action(message, now_ms)
         return self._authenticate(message)
 
     def reject(self, error: messages.ProtocolError) -> list[Effect]:
@@ -296,19 +316,60 @@ class SessionState:
                 f"Authenticate.baseVersion is {message.base_version}, the identity version is {self.recv_identity}"
             )
         if message.token_type != "None":
-            # Nobody vouches for tokens on this server. Closing is as mandatory as the message (spec 4.1).
-            text = (
-                f"No auth provider is configured on this server: it cannot verify a token of type {message.token_type}."
-            )
-            refusal = messages.auth_error(text, self.cur_identity, update_attempted=True)
-            return [Send(refusal), *self.close(NORMAL_CLOSURE, "AuthError")]
-        self.identity = None
+            self._waiting = deque()
+            return [Verify(message)]
+        return self._become(ANONYMOUS)
+
+    def _become(self, caller: Caller) -> list[Effect]:
+        self.caller = caller
         self.recv_identity += 1
         return self._owe_transition()
 
-    def _enqueue_mutation(self, message: MutationRequest) -> list[Effect]:
+    @property
+    def is_verifying(self) -> bool:
+        """Whether a token is being verified; what arrives meanwhile waits."""
+        return self._waiting is not None
+
+    def authenticated(self, caller: Caller, *, now_ms: float, latest_ts: Timestamp) -> list[Effect]:
+        """The token being verified proves this caller. The messages that waited are taken in now."""
+        waiting, self._waiting = self._waiting, None
+        assert waiting is not None, "no token is being verified"
+        if self.phase is Phase.CLOSED:
+            return []
+        effects = self._become(caller)
+        while waiting:
+            effects += self.receive(waiting.popleft(), now_ms=now_ms, latest_ts=latest_ts)
+            if self._waiting is not None:
+                self._waiting.extend(waiting)
+                break
+        return effects
+
+    def authentication_refused(self, why: str) -> list[Effect]:
+        """The token being verified proves nothing. Closing is as mandatory as the message (spec 4.1)."""
+        assert self._waiting is not None, "no token is being verified"
+        return self._end_by_auth_error(why, update_attempted=True)
+
+    def expire(self, now_ms: float) -> list[Effect] | None:
+        """To be asked before an update: None if the identity holds. Otherwise the update must not begin, and these are
+        the effects: none while a newer token is being verified, after which another update is asked for."""
+        if not self.caller.is_expired(now_ms):
+            return None
+        return [] if self._waiting is not None else self._expired()
+
+    def _expired(self) -> list[Effect]:
+        return self._end_by_auth_error("Could not verify the token: it has expired.", update_attempted=False)
+
+    def _end_by_auth_error(self, why: str, *, update_attempted: bool) -> list[Effect]:
+        if self.phase is Phase.CLOSED:
+            return []
+        error = messages.auth_error(why, self.cur_identity, update_attempted=update_attempted)
+        return [Send(error), *self.close(NORMAL_CLOSURE, "AuthError")]
+
+    def _enqueue_mutation(self, message: MutationRequest, now_ms: float) -> list[Effect]:
         if message.component_path:
             return self._refuse(_COMPONENT_REFUSED)
+        if self.caller.is_expired(now_ms):
+            return self._expired()
         queue = self._mutations
         if queue is None:
             queue = self._mutations = deque()
@@ -316,25 +377,27 @@ class SessionState:
             return self.close(TRY_AGAIN_LATER, "TooManyConcurrentMutations")
         # A client re-sends right after it has connected, before it can have had an answer from us.
         may_be_resent = self.is_reconnect and not self.cur_ts
-        queue.append(QueuedMutation(message, self.identity, may_be_resent))
+        queue.append(QueuedMutation(message, self.caller, may_be_resent))
         if self._are_run:
             return []
         self._are_run = True
         return [_RUN_MUTATIONS]
 
-    def _start_action(self, message: ActionRequest) -> list[Effect]:
+    def _start_action(self, message: ActionRequest, now_ms: float) -> list[Effect]:
         actions = self._actions
         if actions is None:
             actions = self._actions = set()
         if message.component_path:
             return self._refuse(_COMPONENT_REFUSED)
+        if self.caller.is_expired(now_ms):
+            return self._expired()
         # An answer names its request and nothing else, so two with one number cannot be told apart.
         if message.request_id in actions:
             return self._refuse(f"the action of request {message.request_id} is still running")
         if len(actions) >= self._limits.actions_in_flight_max:
             return self.close(TRY_AGAIN_LATER, "TooManyInflightActionsForSingleClient")
         actions.add(message.request_id)
-        return [RunAction(message, self.identity)]
+        return [RunAction(message, self.caller)]
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
@@ -518,6 +581,8 @@ class SessionState:
         """The socket is gone. Calls that run go on; their ends are ignored."""
         self.phase = Phase.CLOSED
         self._mutations = None
+        if self._waiting is not None:
+            self._waiting.clear()
 
     def give_up_queries(self) -> list[QueryRecord]:
         """Every query that the caller may still hold a handle for; the state forgets them. After the end only."""

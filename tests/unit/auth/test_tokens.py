@@ -155,7 +155,7 @@ async def test_key_ids(authenticator: Authenticator, rsa: Any, provider: Any, ne
     trust(authenticator)
     trust(authenticator, OIDC)
     assert "no key" in (await refusal(authenticator, nameless)).message
-    assert "critical" in (await refusal(authenticator, rsa.token({"crit": ["b64"], "b64": True}))).message
+    await refusal(authenticator, rsa.token({"crit": ["b64"], "b64": True}))
 
 
 @pytest.mark.parametrize("kid", [1, ["rsa"], {"a": 1}])

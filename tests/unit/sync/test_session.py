@@ -317,9 +317,10 @@ async def test_logging_out_advances_the_identity_without_sending_results_again(
 
 
 @pytest.mark.parametrize("fields", [{"tokenType": "User", "value": "x.y.z"}, {"tokenType": "Admin", "value": "key"}])
-async def test_a_token_is_refused_and_the_connection_closed(fields: Any, new_client: NewClient) -> None:
+async def test_without_providers_and_keys_all_are_refused(fields: Any, new_client: NewClient, settled: Settled) -> None:
     client = await connected(new_client)
     client.say("Authenticate", baseVersion=0, **fields)
+    await settled(lambda: client.closed is not None)
     [error] = client.messages
     assert error["type"] == "AuthError"
     assert error["authUpdateAttempted"] is True
