@@ -20,6 +20,16 @@ async def list_(ctx, channel):
     return await ctx.db.query("messages").with_index("by_channel", channel=channel).order("desc").take(50)
 
 
+@query(args={"channel": v.string(), "before": v.number()})
+async def page(ctx, channel, before):
+    return await (
+        ctx.db.query("messages")
+        .with_index("by_channel", lambda q: q.eq("channel", channel).lt("_creationTime", before))
+        .order("desc")
+        .take(20)
+    )
+
+
 @mutation(args={"channel": v.string(), "author": v.string(), "body": v.string()}, returns=v.id("messages"))
 async def send(ctx, channel, author, body):
     return await ctx.db.insert("messages", {"channel": channel, "author": author, "body": body})

@@ -1,6 +1,6 @@
-// node mix.mjs URLS CLIENTS SECONDS: every client, over a bare connection of its own, reads the latest 50 messages of
-// channels in turn, and once in twenty calls sends a message to one. Requests are made beforehand and replies are not
-// parsed: one such process can keep several servers busy.
+// node mix.mjs URLS CLIENTS SECONDS: every client, over a bare connection of its own, reads 20 messages of channels in
+// turn, each time from another place on, so that caches are of no use; once in twenty calls it sends a message to one.
+// Replies are not parsed: one such process can keep several servers busy.
 import net from "node:net";
 import { milliseconds, nextLine, now, percentile, report } from "./targets.mjs";
 
@@ -49,21 +49,19 @@ class Connection {
   }
 }
 
+const later = Date.now() + 3_600_000;
 const open = Array.from({ length: Number(clients) }, (_, number) => {
   const url = urls[number % urls.length];
-  const reads = Array.from({ length: CHANNELS }, (_, channel) =>
-    requestOf(url, "query", "messages:list", { channel: `channel ${channel}` }),
-  );
-  const writes = Array.from({ length: CHANNELS }, (_, channel) =>
+  const read = (i) => requestOf(url, "query", "messages:page", { channel: `channel ${i % CHANNELS}`, before: later + i });
+  const write = (i) =>
     requestOf(url, "mutation", "messages:send", {
-      channel: `channel ${channel}`,
+      channel: `channel ${(i / WRITE_EVERY + number) % CHANNELS}`,
       author: "bench",
       body: "x".repeat(120),
-    }),
-  );
-  return { connection: new Connection(url), reads, writes };
+    });
+  return { connection: new Connection(url), read, write };
 });
-await Promise.all(open.map(({ connection, reads }) => connection.call(reads[0])));
+await Promise.all(open.map(({ connection, read }, number) => connection.call(read(number))));
 
 report({ ready: true });
 await nextLine();
@@ -72,10 +70,10 @@ const end = start + BigInt(Math.round(Number(seconds) * 1e9));
 let calls = 0;
 const latencies = [];
 await Promise.all(
-  open.map(async ({ connection, reads, writes }, number) => {
-    for (let i = number * 7; now() < end; i++) {
+  open.map(async ({ connection, read, write }, number) => {
+    for (let i = number * 100_000; now() < end; i++) {
       const called = now();
-      await connection.call(i % WRITE_EVERY === 0 ? writes[(i / WRITE_EVERY + number) % CHANNELS] : reads[i % CHANNELS]);
+      await connection.call((i + number) % WRITE_EVERY === 0 ? write(i - (i % WRITE_EVERY)) : read(i));
       latencies.push(milliseconds(called, now()));
       calls++;
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from concave.schema.definition import define_table
 from concave.schema.validators import v
-from concave.storage.store import FeedProgress, ForeignWrite, RemoteCommit
+from concave.storage.store import FeedProgress, ForeignWrite, LogEntry, RemoteCommit, TurnWanted
 from concave.values.types import Timestamp
 
 
@@ -159,3 +159,26 @@ async def test_a_node_of_another_schema_makes_whole_tables_changed(bench: Any, o
     # keys are complete.
     if not whole:
         assert events[0].entry.writes[0].keys == bench.write("messages", None, document).keys
+
+
+async def test_asking_for_a_turn_reaches_the_other_nodes(bench: Any, open_bench: Any) -> None:
+    other, third = await open_bench("other"), await open_bench("third")
+    start = await bench.store.current_ts()
+    await other.store.ask_for_turn()
+    await third.store.ask_for_turn()
+    await other.store.ask_for_turn()
+    events = await bench.events(start, count(3))
+    assert [type(event) for event in events] == [TurnWanted] * 3
+    assert [event.node for event in events] == ["other", "third", "other"]
+
+
+async def test_an_entry_says_who_wrote_and_whose_turn_it_is(bench: Any, open_bench: Any) -> None:
+    other = await open_bench("other")
+    start = await bench.store.current_ts()
+    write = bench.write("messages", None, bench.document("messages", channel="a"))
+    entry = LogEntry(1, "other", "batch", (write,), functions=("messages:send",), turns=("node", "other"))
+    await other.store.append(entry)
+    await other.store.append(LogEntry(2, "other", "next", (), turns=("node",)))
+    first, second = await bench.events(start, count(2))
+    assert (first.entry.functions, first.entry.turns) == (("messages:send",), ("node", "other"))
+    assert (second.entry.writes, second.entry.turns) == ((), ("node",)), "an entry that only passes the turn on"

@@ -21,6 +21,7 @@ import logging
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from concave.storage.recent_log import Hit, Published, TableProbes, probes, writer_of
@@ -37,6 +38,7 @@ from concave.storage.store import (
     WriteRefused,
 )
 from concave.storage.timeline import Timeline
+from concave.storage.turns import IDLE_S, Turns
 from concave.values.errors import (
     ConcaveError,
     ConflictError,
@@ -62,6 +64,13 @@ FENCE_PAUSE_S = 0.5
 
 SEQ_WAIT_S = 5.0
 """How long the feed may take to bring the entry that took our number, before we look for ourselves."""
+
+
+BUSY_MEMBERS = 4
+"""A node whose batch has so many members will most likely have another one soon, and wants another turn."""
+
+TURN_WAIT_S = 2.0
+"""How long to wait for a turn at most. After that it is a race: turns are a courtesy, and the log decides."""
 
 
 class DuplicateRequestError(ConcaveError):
@@ -179,6 +188,8 @@ class Committer:
         self._queue: deque[_Member] = deque()
         self._wanted = asyncio.Event()
         self._closed = False
+        self._turns = Turns(node, runtime, self._wanted.set)
+        timeline.inform(self._turns)
         self._statistics = CommitterStatistics()
 
     def statistics(self) -> CommitterStatistics:
@@ -232,11 +243,50 @@ class Committer:
                 await self._wanted.wait()
                 self._wanted.clear()
                 while self._queue:
+                    await self._wait_turn()
                     await self._commit(self._take())
+                if self._turns.is_waited_for and not await self._wanted_within(IDLE_S):
+                    await self._pass_turn()
         finally:
             self._closed = True
             while self._queue:
                 self._queue.popleft().fail(OverloadError("CommitterClosed", "this node is shutting down"))
+
+    async def _wanted_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wanted.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _wait_turn(self) -> None:
+        """Wait for this node's turn, or until there is no reason to, or it has been too long."""
+        turns = self._turns
+        waited_s = 0.0
+        while (seconds := turns.wait_s()) > 0 and waited_s < TURN_WAIT_S:
+            started = self._runtime.monotonic()
+            await turns.wait_changed(seconds)
+            waited_s += self._runtime.monotonic() - started
+
+    async def _pass_turn(self) -> None:
+        """Give up the turn, with an entry that says nothing else."""
+        turns = self._turns.next_list(more=False)
+        entry = LogEntry(self._timeline.begin_append(), self._node, self._runtime.uuid(), (), turns=turns)
+        try:
+            ts = await self._store.append(entry)
+        except SeqTaken:
+            self._timeline.abort_append()
+            await self._learn_of(entry.seq)
+        except StoreError as error:
+            logger.info("the turn to commit could not be passed on: %s", error)
+            await self._fence(entry.seq)
+            await self._timeline.lose_append(self._store, self._runtime)
+        except BaseException:
+            self._timeline.abort_append()
+            raise
+        else:
+            self._publish(entry, ts, [])
 
     def _take(self) -> list[_Member]:
         members: list[_Member] = []
@@ -254,6 +304,8 @@ class Committer:
         try:
             while members:
                 members = await self._attempt(members)
+                if members:
+                    await self._wait_turn()
         except Exception as error:
             # A look-up failed that follows a refusal: nothing of what is left was appended.
             logger.warning("a batch of %d could not be committed: %s", len(members), error)
@@ -280,12 +332,15 @@ class Committer:
             writes=tuple(batch.writes),
             requests=tuple([member.request.record for member in members if member.request.record is not None]),
             functions=tuple([owner.request.function for owner in batch.owners]),
+            turns=self._turns.next_list(more=bool(self._queue) or len(members) >= BUSY_MEMBERS),
         )
+        started = self._runtime.monotonic()
         try:
             ts = await self._store.append(entry)
         except SeqTaken:
             self._timeline.abort_append()
             self._statistics.lost_races += 1
+            self._turns.race_lost()
             await self._learn_of(entry.seq)
             return members
         except WriteConflict:
@@ -308,6 +363,7 @@ class Committer:
         except BaseException:
             self._timeline.abort_append()
             raise
+        self._turns.committed_in(self._runtime.monotonic() - started)
         self._publish(entry, ts, members)
         return []
 
@@ -396,6 +452,9 @@ class Committer:
 
     async def _learn_of(self, seq: int) -> None:
         """Another node has entry `seq`: wait until the feed has brought it, so that we validate against it."""
+        if self._turns.must_ask:
+            with suppress(StoreError):  # then it is a race once more
+                await self._store.ask_for_turn()
         try:
             async with asyncio.timeout(SEQ_WAIT_S):
                 await self._timeline.wait_for_seq(seq)

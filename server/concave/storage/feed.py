@@ -33,7 +33,7 @@ from concave.schema.json_schema import HIDDEN_FIELD
 from concave.storage.bson_documents import LOG_ENTRIES
 from concave.storage.commit_log import COMMITS, bson_timestamp, entry_from_document, from_bson_timestamp, snapshot_ts
 from concave.storage.lane import COMMAND_TIMEOUT_S, Lane, Lanes, document_of
-from concave.storage.mongo_tables import SYSTEM_COLLECTIONS, MongoTable, MongoTables
+from concave.storage.mongo_tables import SYSTEM_COLLECTIONS, TURNS, MongoTable, MongoTables
 from concave.storage.store import (
     FeedEvent,
     FeedGap,
@@ -41,6 +41,7 @@ from concave.storage.store import (
     ForeignWrite,
     RemoteCommit,
     StoreError,
+    TurnWanted,
 )
 from concave.values.runtime import Runtime
 from concave.values.timestamps import from_cluster
@@ -164,7 +165,7 @@ class ChangeFeed:
         return FeedGap(snapshot_ts(reply), int(found[0]["_id"]) if found else 0)
 
     def _pipeline(self, start: dict[str, Any]) -> list[dict[str, Any]]:
-        hidden = [name for name in SYSTEM_COLLECTIONS if name != COMMITS]
+        hidden = [name for name in SYSTEM_COLLECTIONS if name not in (COMMITS, TURNS)]
         stream = {"fullDocument": "updateLookup", "fullDocumentBeforeChange": "whenAvailable", **start}
         wanted = {
             "lsid.id": {"$ne": self._own_session},
@@ -188,6 +189,11 @@ class ChangeFeed:
             if operation == "insert":
                 self._commit = transaction
                 yield from self._remote_commit(event["fullDocument"], ts)
+            return
+        if collection == TURNS:
+            node = (event.get("fullDocument") or {}).get("node")
+            if operation in ("insert", "replace") and isinstance(node, str):
+                yield TurnWanted(node, ts)
             return
         if transaction is not None and transaction == self._commit:
             return  # the log entry said it all

@@ -41,6 +41,7 @@ from concave.storage.store import (
     SnapshotTooOld,
     StoredRequest,
     TableStats,
+    TurnWanted,
     WriteConflict,
     WriteRefused,
 )
@@ -305,6 +306,10 @@ class MemoryStore:
     async def read_log(self, after_seq: int, limit: int) -> list[LogEntry]:
         entries = self.database.entries[after_seq : after_seq + limit]
         return [self._own_view(entry) for entry in entries]
+
+    async def ask_for_turn(self) -> None:
+        ts = self.database.advance()
+        self.database.publish(ts, self, TurnWanted(self.node, ts))
 
     async def find_request(self, session_id: str, request_id: int) -> StoredRequest | None:
         return self.database.requests.get((session_id, request_id))

@@ -39,7 +39,7 @@ from concave.storage.commit_log import (
 from concave.storage.feed import ChangeFeed
 from concave.storage.lane import PLAIN, Codec, Lanes, Reply
 from concave.storage.log_trimmer import LogRetention, LogTrimmer
-from concave.storage.mongo_tables import MONGO_ID_INDEX, MongoTable, MongoTables
+from concave.storage.mongo_tables import MONGO_ID_INDEX, TURNS, MongoTable, MongoTables
 from concave.storage.node_registry import NodeRegistry, Position
 from concave.storage.push import SchemaPush, read_database_state
 from concave.storage.store import (
@@ -216,6 +216,12 @@ class MongoStore:
         ts = await writer.commit(entry, self._tables, prev_ts=prev_ts)
         self._last = entry.seq, ts
         return ts
+
+    async def ask_for_turn(self) -> None:
+        # A number makes each replacement a change, which change streams tell of.
+        wanted = {"node": self._node, "n": int.from_bytes(self._runtime.random_bytes(4), "big")}
+        statement = {"q": {"_id": "wanted"}, "u": wanted, "upsert": True}
+        await self._read({"update": TURNS, "updates": [statement], "writeConcern": {"w": 1}}, PLAIN)
 
     async def read_log(self, after_seq: int, limit: int) -> list[LogEntry]:
         """As the contract says. An entry's timestamp is exact where the entry after it knows it; else it is a later

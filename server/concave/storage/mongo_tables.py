@@ -13,7 +13,10 @@ from concave.storage.projection import Projection, compile_projection
 from concave.storage.store import DocumentWrite, IndexKeyChange
 from concave.values.types import Document
 
-SYSTEM_COLLECTIONS = ("_commits", "_tables", "_schema", "_nodes", "_leases")
+TURNS = "_turns"
+"""One document, replaced by each node that asks for a turn to commit: `{_id: "wanted", node, n}`."""
+
+SYSTEM_COLLECTIONS = ("_commits", "_tables", "_schema", "_nodes", "_leases", TURNS)
 MONGO_ID_INDEX = "_id_"
 
 

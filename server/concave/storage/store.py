@@ -105,6 +105,14 @@ class ForeignWrite:
 
 
 @dataclass(slots=True, frozen=True)
+class TurnWanted:
+    """Feed event: another node has asked for a turn to commit (`turns.py`). It may come out of order, or not at all."""
+
+    node: str
+    ts: Timestamp
+
+
+@dataclass(slots=True, frozen=True)
 class FeedProgress:
     """Feed event: everything up to `ts` has been delivered; reads at `ts` are possible."""
 
@@ -119,7 +127,7 @@ class FeedGap:
     last_seq: int
 
 
-FeedEvent = RemoteCommit | ForeignWrite | FeedProgress | FeedGap
+FeedEvent = RemoteCommit | ForeignWrite | TurnWanted | FeedProgress | FeedGap
 
 
 class StoreError(Exception):
@@ -252,6 +260,9 @@ class Store(Protocol):
         Raises `SeqTaken`, `WriteConflict` or `WriteRefused`, and then nothing was written. A connection lost
         during the commit is settled in here by looking up `entry.batch`.
         """
+
+    async def ask_for_turn(self) -> None:
+        """Let the feeds of the other nodes bring a `TurnWanted` of this one."""
 
     async def read_log(self, after_seq: int, limit: int) -> list[LogEntry]:
         """Entries with numbers above `after_seq`, oldest first, at most `limit`.

@@ -29,7 +29,9 @@ from concave.storage.store import (
     LogEntry,
     RemoteCommit,
     Store,
+    TurnWanted,
 )
+from concave.storage.turns import Turns
 from concave.values.runtime import Runtime
 from concave.values.types import Timestamp
 
@@ -49,6 +51,7 @@ class Timeline:
         self._listeners: list[Listener] = []
         self._appending = False
         self._held: list[FeedEvent] = []
+        self._turns: Turns | None = None
         self._changed: asyncio.Event = asyncio.Event()
 
     @classmethod
@@ -80,6 +83,10 @@ class Timeline:
         """Have `listener` called, synchronously, for everything published from now on."""
         self._listeners.append(listener)
 
+    def inform(self, turns: Turns) -> None:
+        """Keep the committer's view of turns up to date from now on."""
+        self._turns = turns
+
     # -- own commits ---------------------------------------------------------------------------------------------
 
     def begin_append(self) -> int:
@@ -101,6 +108,8 @@ class Timeline:
         announce()
         self._last_seq = entry.seq
         self._publish(published)
+        if self._turns is not None:
+            self._turns.entry_published(entry.node, entry.turns)
         for event in later:
             self._receive(event)
 
@@ -128,7 +137,10 @@ class Timeline:
 
     def receive(self, event: FeedEvent) -> None:
         """Take in one feed event, now or when the own commit under way is settled."""
-        if self._appending:
+        if isinstance(event, TurnWanted):
+            if self._turns is not None:
+                self._turns.asked_for(event.node)
+        elif self._appending:
             self._held.append(event)
         else:
             self._receive(event)
@@ -181,6 +193,8 @@ class Timeline:
             case RemoteCommit(entry):
                 self._last_seq = max(self._last_seq, entry.seq)
                 self._publish(Published(self._at(entry.ts), entry.writes, functions=entry.functions))
+                if self._turns is not None:
+                    self._turns.entry_published(entry.node, entry.turns)
             case ForeignWrite(table, ts, write, precise):
                 if precise and write is not None:
                     self._publish(Published(self._at(ts), (write,), is_foreign=True))
@@ -190,6 +204,8 @@ class Timeline:
                 self._last_seq = max(self._last_seq, last_seq)
                 self._feed_ts = max(self._feed_ts, ts)
                 self._publish(Published(self._at(ts), everything=True))
+                if self._turns is not None:
+                    self._turns.history_lost()
 
     def _at(self, ts: Timestamp) -> Timestamp:
         return max(ts, self._latest_ts)

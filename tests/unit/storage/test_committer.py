@@ -44,6 +44,7 @@ class ScriptedStore:
         self.entries: list[LogEntry] = []
         self.attempts: list[int] = []
         self.now = 100
+        self.asked = 0
         self.script: Script = lambda entry: None
         self.hold: asyncio.Event | None = None
         self.stored: dict[tuple[str, int], StoredRequest] = {}
@@ -57,6 +58,9 @@ class ScriptedStore:
         self.now += 10
         self.entries.append(entry)
         return Timestamp(self.now)
+
+    async def ask_for_turn(self) -> None:
+        self.asked += 1
 
     async def find_request(self, session_id: str, request_id: int) -> StoredRequest | None:
         return self.stored.get((session_id, request_id))
@@ -280,6 +284,7 @@ async def test_losing_the_race_for_a_number_validates_against_the_winner(
         )
     assert isinstance(outcomes[0], ConflictError)
     assert [(entry.seq, wrote(entry)) for entry in store.entries] == [(2, ["c"])]
+    assert store.asked == 1
 
 
 async def test_a_lost_connection_promises_nothing_and_starts_again(store: ScriptedStore, timeline: Timeline) -> None:
