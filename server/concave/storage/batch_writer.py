@@ -4,12 +4,15 @@ A commit is two round trips: the log entry and one command per collection and ki
 were accepted, `commitTransaction`. The log entry goes first, so that in change streams it precedes its documents.
 
 * One lane, one logical session: a new transaction ends a left-over one of the same session on the server.
+* A node that dies, or stands still, between its statements and `commitTransaction` leaves an open transaction that
+  holds the next log number; MongoDB would let it stand for a minute. Who is blocked by it ends it.
 * Whether the outcome is known is always known: once `commitTransaction` was sent without an answer, only another
   answer to it, or the presence of the batch in `_commits`, settles it; nothing is written twice.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -18,7 +21,7 @@ from uuid import UUID
 from bson.binary import Binary
 from bson.int64 import Int64 as BsonLong
 from pymongo import AsyncMongoClient
-from pymongo.errors import ConnectionFailure, NotPrimaryError
+from pymongo.errors import ConnectionFailure, NotPrimaryError, OperationFailure
 from pymongo.helpers_shared import _NOT_PRIMARY_CODES
 
 from concave.storage.commit_log import (
@@ -45,6 +48,8 @@ from concave.storage.store import (
 from concave.values.runtime import Runtime
 from concave.values.types import Timestamp
 
+logger = logging.getLogger(__name__)
+
 ATTEMPTS: Final = 8
 """Transactions tried for one batch when the server asks to try again."""
 
@@ -52,6 +57,11 @@ COMMIT_ATTEMPTS: Final = 4
 """How often an unanswered commit is asked for again before the log is looked at."""
 
 BACKOFF_S: Final = 0.002
+BACKOFF_DOUBLINGS_MAX: Final = 7
+
+ABANDONED_S: Final = 1.0
+"""A transaction in which nothing has happened for so long is nobody's any more. Between the statements and the commit
+of a living node there is one round trip."""
 
 APPEND_TIMEOUT_S: Final = 30.0
 """After this long no further attempt is begun: the caller is told that the database does not answer."""
@@ -67,6 +77,10 @@ _Statements = {"insert": "documents", "update": "updates", "delete": "deletes"}
 
 class _TryAgainError(Exception):
     """The transaction surely did not happen, and the same one may succeed."""
+
+
+class _LogBlockedError(Exception):
+    """The transaction surely did not happen: another one holds the log number, and is not committed yet."""
 
 
 class _UnknownOutcomeError(Exception):
@@ -97,6 +111,8 @@ class BatchWriter:
         self.session_id: Final = Binary(UUID(bytes=runtime.random_bytes(16), version=4).bytes, 4)
         self._transaction = 0
         self._lane: Lane | None = None
+        self._blocked_since: float | None = None
+        """Since when no attempt has got as far as to hear whether its log number is free."""
 
     async def commit(self, entry: LogEntry, tables: MongoTables, *, prev_ts: Timestamp | None) -> Timestamp:
         """Commit the batch; returns the cluster time of the commit.
@@ -107,20 +123,27 @@ class BatchWriter:
         parts = [_Part("insert", COMMITS, [document], []), *_parts(entry.writes, tables)]
         uncertain = False
         deadline = self._runtime.monotonic() + APPEND_TIMEOUT_S
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                await self._back_off(attempt)
+        attempts = blocked = 0
+        while attempts < ATTEMPTS:
+            if attempts or blocked:
+                await self._back_off(min(attempts + blocked, BACKOFF_DOUBLINGS_MAX))
                 if self._runtime.monotonic() > deadline:
                     raise StoreUnavailable(f"MongoDB did not commit batch {entry.batch} in {APPEND_TIMEOUT_S:g} s")
             try:
                 return await self._attempt(entry, parts, tables, deadline)
+            except _LogBlockedError:
+                blocked += 1  # not an attempt: whoever holds the number will commit, or be ended, within the deadline
+                await self._end_abandoned(entry.seq)
+                continue
             except _TryAgainError:
+                attempts += 1
                 continue
             except _UnknownOutcomeError:
                 uncertain = True
             except SeqTaken:
                 if not uncertain:
                     raise
+            attempts += 1
             settled = await self._settle(entry)
             if settled is not None:
                 return settled
@@ -162,6 +185,8 @@ class BatchWriter:
             reply = decode(body, PLAIN)
             token = reply.get("recoveryToken", token)
             failure = _failure(reply, part, entry, tables)
+            if not isinstance(failure, _LogBlockedError):
+                self._blocked_since = None
             if failure is not None:
                 await self._abort(lane, transaction, reply)
                 raise failure
@@ -233,6 +258,37 @@ class BatchWriter:
         except ConnectionFailure:
             return
 
+    async def _end_abandoned(self, seq: int) -> None:
+        """End the transactions of concave's nodes in which nothing happens any more, if one has blocked us for long.
+
+        Such a node, if it lives, hears of it at its commit, and begins anew. Another database's are ended with it:
+        which one a transaction writes to is not told.
+        """
+        now = self._runtime.monotonic()
+        if self._blocked_since is None:
+            self._blocked_since = now
+        if now - self._blocked_since < ABANDONED_S:
+            return
+        pipeline: list[dict[str, Any]] = [
+            {"$currentOp": {"idleSessions": True}},
+            {
+                "$match": {
+                    "appName": self._client.options.pool_options.appname,
+                    "transaction.timeInactiveMicros": {"$gt": int(ABANDONED_S * 1e6)},
+                }
+            },
+            {"$project": {"session": "$lsid.id"}},
+        ]
+        try:
+            reply = await self._lanes.command({"aggregate": 1, "pipeline": pipeline, "cursor": {}}, database="admin")
+            sessions = [{"id": found["session"]} for found in reply["cursor"]["firstBatch"]]
+            if sessions:
+                logger.warning("log entry %d is held by a transaction that goes on no more; ending it", seq)
+                await self._lanes.command({"killSessions": sessions}, database="admin")
+        except OperationFailure as error:
+            logger.warning("the transaction that holds log entry %d could not be ended: %s", seq, error)
+        self._blocked_since = now
+
     async def _open_lane(self) -> Lane:
         if self._lane is None or not self._lane.is_open:
             self._lane = None
@@ -294,7 +350,8 @@ def _failure(reply: Reply, part: _Part, entry: LogEntry, tables: MongoTables) ->
         return WriteRefused("too_large", message)
     if code in (_DUPLICATE_KEY, _DOCUMENT_VALIDATION_FAILURE):
         return _statement_failure({"index": None, **reply}, part, entry, tables)
-    # A transaction whose log entry met another node's is tried again: then that node has committed, or given up.
+    if code == _WRITE_CONFLICT:
+        return _LogBlockedError(message)
     if "TransientTransactionError" in reply.get("errorLabels", ()) or _not_primary(reply) is not None:
         return _TryAgainError(message)
     return StoreError(f"MongoDB refused the batch: {message} (code {code})")

@@ -11,6 +11,8 @@ This rests on names that pymongo does not promise to keep, all of them in `Lane`
 * A command in a lane carries no session but the one it names itself (`lsid`).
 * Commands sent together (`Lane.run`) are answered in order: the server handles one connection's messages one by one.
 * After any failure or cancellation between sending and the last reply the connection is closed: never reused.
+* A primary that hangs, or cannot be reached, closes no connection. Once the driver has heard of its successor, what
+  still waits for an answer of the old one gives up on it.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ Reply = dict[str, Any]
 PLAIN: Codec = DEFAULT_CODEC_OPTIONS
 COMMAND_TIMEOUT_S = 20.0
 READ_ATTEMPTS = 3
+PRIMARY_CHECK_S = 0.5
+"""How often a lane that waits for an answer looks whether its server is still the primary."""
 MESSAGE_BYTES_MAX = 48_000_000
 _BODY_OFFSET = 5
 """Bytes of an OP_MSG reply before its document: four of flags and one that tells the section's kind."""
@@ -44,7 +48,8 @@ _BODY_OFFSET = 5
 class Lane:
     """One connection to the primary (or a mongos), held until `close`. One user at a time."""
 
-    def __init__(self, checkout: Any, connection: Any) -> None:
+    def __init__(self, client: AsyncMongoClient[dict[str, Any]], checkout: Any, connection: Any) -> None:
+        self._client = client
         self._checkout = checkout
         self._connection = connection
         self._protocol = connection.conn.get_conn
@@ -54,7 +59,7 @@ class Lane:
     async def open(cls, client: AsyncMongoClient[dict[str, Any]]) -> Lane:
         """A connection from the client's pool; waits for a primary as long as `serverSelectionTimeoutMS`."""
         checkout = await client._conn_for_writes(None, "concave")
-        return cls(checkout, await checkout.__aenter__())
+        return cls(client, checkout, await checkout.__aenter__())
 
     @property
     def is_open(self) -> bool:
@@ -74,6 +79,17 @@ class Lane:
         Raises `ConnectionFailure` when the connection is lost or `timeout_s` passes; the lane is closed then.
         """
         protocol = self._protocol
+        loop = asyncio.get_running_loop()
+        check: asyncio.TimerHandle
+
+        def check_primary() -> None:
+            nonlocal check
+            if self._has_successor():
+                protocol.transport.abort()
+            else:
+                check = loop.call_later(PRIMARY_CHECK_S, check_primary)
+
+        check = loop.call_later(PRIMARY_CHECK_S, check_primary)
         try:
             async with asyncio.timeout(timeout_s):
                 transport = protocol.transport
@@ -92,6 +108,8 @@ class Lane:
         except BaseException as error:
             await self.close(error)
             raise
+        finally:
+            check.cancel()
         return bodies
 
     async def close(self, error: BaseException | None = None) -> None:
@@ -104,6 +122,12 @@ class Lane:
         # The driver raises the error again in places; it was raised where it belongs.
         blame = error if isinstance(error, PyMongoError) else None
         await self._checkout.__aexit__(type(blame) if blame else None, blame, None)
+
+    def _has_successor(self) -> bool:
+        """Whether another server is known to be the primary now."""
+        servers = self._client.topology_description.server_descriptions().values()
+        primaries = [server.address for server in servers if server.server_type_name == "RSPrimary"]
+        return bool(primaries) and self._connection.address not in primaries
 
 
 def document_of(body: memoryview) -> memoryview:
