@@ -268,7 +268,7 @@ KINDS: Final[dict[str, Kind]] = {
     "kill-secondary": Kind(kill_secondary, "kill -9 of a secondary", (2, 5)),
     "step-down": Kind(step_down, "primary steps down", (1, 2)),
     "restart-server": Kind(restart_server, "server restarted with SIGTERM", (0.5, 2)),
-    "pause-primary": Kind(pause_primary, "primary paused", (2, 10)),
+    "pause-primary": Kind(pause_primary, "primary paused", (2, 14)),
     "pause-server": Kind(pause_server, "server paused", (1, 10), 1.5),
     "isolate-primary": Kind(isolate_primary, "primary isolated from members", (5, 10)),
     "cut-database": Kind(cut_database, "server cut from the database", (2, 6)),

@@ -6,6 +6,7 @@ import itertools
 import json
 from bisect import bisect_left, bisect_right
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any, Final
 
 from rich.console import Console
@@ -68,8 +69,8 @@ class Report:
             if these:
                 found[kind] = {"count": len(these)}
                 for measure in ("nobody_s", "slowest_s"):
-                    values = sorted(getattr(fault, measure) for fault in these)
-                    found[kind][measure] = {"p50": round(values[len(values) // 2], 2), "max": round(values[-1], 2)}
+                    values = [getattr(fault, measure) for fault in these]
+                    found[kind][measure] = {"p50": round(median(values), 2), "max": round(max(values), 2)}
         return found
 
     def print(self, console: Console) -> None:
