@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from concave.auth.authenticator import Authenticator
 from concave.cli.process import on_stop_signals
 from concave.cli.pushing import push_schema
 from concave.cli.web_server import STOP_PATIENCE_S, WebServer
@@ -71,12 +72,14 @@ class Node:
         name: str,
         store: MongoStore,
         engine: Engine,
+        authenticator: Authenticator,
         readiness: Readiness,
         options: NodeOptions,
         runtime: Runtime,
     ) -> None:
         self.name = name
         self._store = store
+        self._authenticator = authenticator
         self.readiness = readiness
         self._options = options
         self._runtime = runtime
@@ -86,14 +89,15 @@ class Node:
         """Serve another version of the app: bring its schema to the database first. Raises as `push_schema`."""
         catalog = await push_schema(self._store, compile_plan(app.schema), progress)
         self.engine.swap_app(app, catalog)
+        self._authenticator.configure(app.auth)
 
     async def serve(self, bound: socket.socket, on_ready: Callable[[], None]) -> None:
         """Accept connections until a stop signal; then finish what is under way and send clients elsewhere, bounded by
         `shutdown_timeout_s`. A second signal does not wait."""
-        sync_socket = SyncSocket(self.engine, self._runtime)
+        sync_socket = SyncSocket(self.engine, self._runtime, verifier=self._authenticator)
         application = create_app(
             self.engine,
-            admin_key=self._options.admin_key,
+            verifier=self._authenticator,
             sync_socket=sync_socket,
             static_dir=self._options.web_dir,
             health=health_routes(self.name, self.readiness),
@@ -146,6 +150,8 @@ async def started_node(
         )
         runner.swap(app, catalog)
         engine = Engine(store, timeline, committer, runner, runtime)
+        authenticator = Authenticator(options.admin_key, runtime)
+        authenticator.configure(app.auth)
         registry = store.registry(lambda: (timeline.last_seq, timeline.latest_ts))
         trimmer = store.log_trimmer(registry, options.retention)
         await engine.start()
@@ -153,9 +159,10 @@ async def started_node(
             runtime.spawn(registry.run(), name="node registry")
             runtime.spawn(trimmer.run(), name="log trimmer")
             readiness = Readiness(engine, timeline, registry, runtime)
-            yield Node(name, store, engine, readiness, options, runtime)
+            yield Node(name, store, engine, authenticator, readiness, options, runtime)
         finally:
             await engine.close()
+            await authenticator.close()
             await runtime.close()
             await registry.leave()
     finally:

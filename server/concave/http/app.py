@@ -14,7 +14,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from concave.http.authorization import Authorizer
+from concave.http.authorization import Authorizer, CallerVerifier
 from concave.http.engine_port import EnginePort
 from concave.http.exchange import TEXT, ClientGoneError, Exchange
 from concave.http.pages import WebApp
@@ -31,23 +31,25 @@ _NO_HTTP_ACTIONS: Final = b"This Convex deployment does not have HTTP actions en
 def create_app(
     engine: EnginePort,
     *,
-    admin_key: str | None,
+    verifier: CallerVerifier,
     sync_socket: ASGIApp | None = None,
     static_dir: Path | None = None,
     instance_name: str = INSTANCE_NAME,
     limits: Limits = DEFAULT_LIMITS,
     health: Mapping[str, Mapping[str, Endpoint]] | None = None,
+    sign_in: Mapping[str, Mapping[str, Endpoint]] | None = None,
 ) -> ASGIApp:
     """The application. Whoever calls this starts and stops the engine; there is no lifespan in here.
 
     `sync_socket` serves the websockets at `/api/sync` and `/api/{version}/sync`. `static_dir` holds a built web app,
     served at `/`; without it (or without an index.html in it) a page says that the deployment runs.
-    `health` are the routes of `health.health_routes`, for load balancers.
+    `verifier` finds out who calls. `health` are the routes of `health.health_routes`, for load balancers; `sign_in`
+    those of `sign_in.sign_in_routes`, for apps with the built-in auth provider.
     """
-    authorizer = Authorizer(admin_key)
+    authorizer = Authorizer(verifier)
     api = PublicApi(engine, authorizer, limits)
     return Application(
-        routes={**api.routes(), **_probe_routes(instance_name, limits), **(health or {})},
+        routes={**api.routes(), **_probe_routes(instance_name, limits), **(health or {}), **(sign_in or {})},
         run=api.run,
         web_app=WebApp(static_dir, instance_name),
         sync_socket=sync_socket,

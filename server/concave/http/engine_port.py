@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from concave.functions.frames import Identity
 from concave.functions.outcomes import NoData
 from concave.values.types import Timestamp, Value
 
@@ -37,15 +38,27 @@ class EnginePort(Protocol):
         """A timestamp that reads may be pinned to, at which all acknowledged mutations are visible."""
 
     async def query(
-        self, path: str, args: Value, *, identity: None = None, ts: Timestamp | None = None, internal_ok: bool = False
+        self,
+        path: str,
+        args: Value,
+        *,
+        identity: Identity | None = None,
+        ts: Timestamp | None = None,
+        internal_ok: bool = False,
     ) -> Answer:
         """Run a query at `ts`, or at the newest timestamp."""
 
-    async def mutation(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Answer:
+    async def mutation(
+        self, path: str, args: Value, *, identity: Identity | None = None, internal_ok: bool = False
+    ) -> Answer:
         """Run a mutation; returns once it is committed."""
 
-    async def action(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Answer:
+    async def action(
+        self, path: str, args: Value, *, identity: Identity | None = None, internal_ok: bool = False
+    ) -> Answer:
         """Run an action to its end."""
 
-    async def run_any(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Answer:
+    async def run_any(
+        self, path: str, args: Value, *, identity: Identity | None = None, internal_ok: bool = False
+    ) -> Answer:
         """Run a function of whichever kind it is."""

@@ -13,10 +13,11 @@ from urllib.parse import parse_qs, unquote
 
 import orjson
 
+from concave.auth.caller import ANONYMOUS, Caller
 from concave.functions.registry import canonical_path
-from concave.http.authorization import Authorizer, Caller
+from concave.http.authorization import Authorizer, require_admin, require_writes
 from concave.http.client_version import parse_client_version
-from concave.http.engine_port import EnginePort
+from concave.http.engine_port import Answer, EnginePort
 from concave.http.exchange import Exchange
 from concave.http.rendering import checked_format, render_answer
 from concave.values.codec import decode
@@ -56,12 +57,12 @@ class PublicApi:
     async def query(self, exchange: Exchange) -> bytes:
         caller, body, value_format = await self._call(exchange)
         path, args = _path(body), _arguments(body)
-        answer = await self._engine.query(path, args, internal_ok=caller.is_admin)
+        answer = await self._engine.query(path, args, identity=caller.identity, internal_ok=caller.is_admin)
         return render_answer(answer, value_format)
 
     async def query_by_url(self, exchange: Exchange) -> bytes:
         """GET: path, args (JSON text) and format in the query string."""
-        caller = self._caller(exchange)
+        caller = await self._caller(exchange)
         parameters = _query_parameters(exchange)
         value_format = checked_format(parameters.get("format"), _default_format(exchange))
         if "path" not in parameters:
@@ -71,30 +72,33 @@ class PublicApi:
         except orjson.JSONDecodeError as exc:
             raise ClientError("BadQueryArgs", f"`args` in the query string is not valid JSON: {exc}") from None
         answer = await self._engine.query(
-            canonical_path(parameters["path"]), _arguments({"args": args}), internal_ok=caller.is_admin
+            canonical_path(parameters["path"]),
+            _arguments({"args": args}),
+            identity=caller.identity,
+            internal_ok=caller.is_admin,
         )
         return render_answer(answer, value_format)
 
     async def mutation(self, exchange: Exchange) -> bytes:
         caller, body, value_format = await self._call(exchange)
+        require_writes(caller)
         path, args = _path(body), _arguments(body)
-        answer = await self._engine.mutation(path, args, internal_ok=caller.is_admin)
+        answer = await self._engine.mutation(path, args, identity=caller.identity, internal_ok=caller.is_admin)
         return render_answer(answer, value_format)
 
     async def action(self, exchange: Exchange) -> bytes:
         caller, body, value_format = await self._call(exchange)
+        require_writes(caller)
         path, args = _path(body), _arguments(body)
-        answer = await self._engine.action(path, args, internal_ok=caller.is_admin)
+        answer = await self._engine.action(path, args, identity=caller.identity, internal_ok=caller.is_admin)
         return render_answer(answer, value_format)
 
     async def function(self, exchange: Exchange) -> bytes:
-        """A function of any kind, internal ones included, for the holder of the admin key."""
-        caller = self._caller(exchange)
-        self._authorizer.require_admin(caller)
-        _, body, value_format = await self._call(exchange)
+        """A function of any kind, internal ones included, for the holder of an admin key."""
+        caller, body, value_format = await self._call(exchange, is_for_admins=True)
         if body.get("componentPath"):
             raise ClientError("ComponentNotFound", "This deployment has no components; leave `componentPath` out.")
-        answer = await self._engine.run_any(_path(body), _arguments(body), internal_ok=True)
+        answer = await self._run_any(_path(body), _arguments(body), caller)
         return render_answer(answer, value_format)
 
     async def run(self, exchange: Exchange) -> bytes:
@@ -108,14 +112,22 @@ class PublicApi:
         *module, export = segments
         caller, body, value_format = await self._call(exchange)
         path = canonical_path(f"{'/'.join(module)}:{export}")
-        answer = await self._engine.run_any(path, _arguments(body), internal_ok=caller.is_admin)
+        answer = await self._run_any(path, _arguments(body), caller)
         return render_answer(answer, value_format)
+
+    async def _run_any(self, path: str, args: Value, caller: Caller) -> Answer:
+        """A function of whichever kind it is; for the holder of a read-only key, of none but queries. Whoever acts as
+        a user sees what users see."""
+        if caller.is_read_only:
+            return await self._engine.query(path, args, internal_ok=True)
+        internal_ok = caller.is_admin and caller.identity is None
+        return await self._engine.run_any(path, args, identity=caller.identity, internal_ok=internal_ok)
 
     # Reads at a chosen time
 
     async def query_ts(self, exchange: Exchange) -> bytes:
         """A timestamp to give to `query_at_ts`; opaque to clients."""
-        self._caller(exchange)
+        await self._caller(exchange)
         return orjson.dumps({"ts": ts_to_wire(self._engine.latest_ts)})
 
     async def query_at_ts(self, exchange: Exchange) -> bytes:
@@ -124,13 +136,17 @@ class PublicApi:
         if type(ts) is not str:
             raise ClientError("BadJsonBody", "`ts` must be a string as returned by /api/query_ts.")
         answer = await self._engine.query(
-            _path(body), _arguments(body), ts=self._past_timestamp(ts), internal_ok=caller.is_admin
+            _path(body),
+            _arguments(body),
+            identity=caller.identity,
+            ts=self._past_timestamp(ts),
+            internal_ok=caller.is_admin,
         )
         return render_answer(answer, value_format)
 
     async def query_batch(self, exchange: Exchange) -> bytes:
         """Several queries at one timestamp; results in the order of the queries."""
-        caller = self._caller(exchange)
+        caller = await self._caller(exchange)
         body = await exchange.json_object(self._body_bytes_max)
         queries = body.get("queries")
         if type(queries) is not list or not all(type(query) is dict for query in queries):
@@ -146,24 +162,31 @@ class PublicApi:
                 raise ClientError(error.code, f"queries[{position}]: {error.message}") from None
         ts = self._engine.latest_ts
         answers = await asyncio.gather(
-            *(self._engine.query(path, args, ts=ts, internal_ok=caller.is_admin) for path, args, _ in calls)
+            *(
+                self._engine.query(path, args, identity=caller.identity, ts=ts, internal_ok=caller.is_admin)
+                for path, args, _ in calls
+            )
         )
         results = [render_answer(answer, call[2]) for answer, call in zip(answers, calls, strict=True)]
         return b'{"results":[' + b",".join(results) + b"]}"
 
     # What the endpoints share
 
-    async def _call(self, exchange: Exchange) -> tuple[Caller, dict[str, Any], str]:
+    async def _call(self, exchange: Exchange, *, is_for_admins: bool = False) -> tuple[Caller, dict[str, Any], str]:
         """Who calls, the body, and the format of the answer."""
-        caller = self._caller(exchange)
+        caller = await self._caller(exchange)
+        if is_for_admins:
+            require_admin(caller)
         body = await exchange.json_object(self._body_bytes_max)
         return caller, body, checked_format(body.get("format"), _default_format(exchange))
 
-    def _caller(self, exchange: Exchange) -> Caller:
+    async def _caller(self, exchange: Exchange) -> Caller:
         header = exchange.authorization
-        if header is None and exchange.scope["query_string"]:
-            return self._authorizer.caller(None, _query_parameters(exchange).get("adminKey"))
-        return self._authorizer.caller(header)
+        if header is None:
+            if not exchange.scope["query_string"]:
+                return ANONYMOUS
+            return await self._authorizer.caller(None, _query_parameters(exchange).get("adminKey"))
+        return await self._authorizer.caller(header)
 
     def _past_timestamp(self, text: str) -> Timestamp:
         try:

@@ -11,8 +11,10 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from concave.auth.authenticator import Authenticator
 from concave.http.app import create_app
 from concave.values.limits import Limits
+from concave.values.runtime import SystemRuntime
 from concave.values.types import Timestamp, Value
 
 
@@ -38,7 +40,7 @@ def client_of(app: ASGIApp) -> httpx.AsyncClient:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(create_app(NeverAnswers(), admin_key="a|b")) as client:
+    async with client_of(create_app(NeverAnswers(), verifier=Authenticator("a|b", SystemRuntime()))) as client:
         yield client
 
 
@@ -115,21 +117,23 @@ async def test_an_app_without_http_actions_says_so(client: httpx.AsyncClient) ->
 
 
 async def test_a_request_that_takes_too_long_is_cut_off() -> None:
-    app = create_app(NeverAnswers(), admin_key=None, limits=Limits(request_time_s_max=0.05))
+    app = create_app(
+        NeverAnswers(), verifier=Authenticator(None, SystemRuntime()), limits=Limits(request_time_s_max=0.05)
+    )
     async with client_of(app) as client:
         response = await client.post("/api/query", json={"path": "a:f", "args": {}})
     assert (response.status_code, response.json()["code"]) == (408, "RequestTimeout")
 
 
 async def test_without_an_admin_key_no_key_opens_anything() -> None:
-    async with client_of(create_app(NeverAnswers(), admin_key=None)) as client:
+    async with client_of(create_app(NeverAnswers(), verifier=Authenticator(None, SystemRuntime()))) as client:
         for key in ("", "x|y", "None"):
             response = await client.post(f"/api/function?adminKey={key}", json={"path": "a:f", "args": {}})
             assert response.status_code in (401, 403)
 
 
 async def test_the_web_app(web_app: Path) -> None:
-    app = create_app(NeverAnswers(), admin_key=None, static_dir=web_app)
+    app = create_app(NeverAnswers(), verifier=Authenticator(None, SystemRuntime()), static_dir=web_app)
     async with client_of(app) as client:
         for place in ("/", "/workspaces/7/channel"):
             page = await client.get(place)
@@ -146,7 +150,7 @@ async def test_the_web_app(web_app: Path) -> None:
 
 async def test_a_web_app_that_is_not_built_yet(tmp_path: Path) -> None:
     directory = tmp_path / "dist"
-    app = create_app(NeverAnswers(), admin_key=None, static_dir=directory)
+    app = create_app(NeverAnswers(), verifier=Authenticator(None, SystemRuntime()), static_dir=directory)
     async with client_of(app) as client:
         assert "running" in (await client.get("/")).text
         assert (await client.get("/elsewhere")).status_code == 404
@@ -180,7 +184,7 @@ async def test_sync_socket_paths(path: str, served: bool) -> None:
     async def receive() -> Any:
         return {"type": "websocket.connect"}
 
-    app = create_app(NeverAnswers(), admin_key=None, sync_socket=socket)
+    app = create_app(NeverAnswers(), verifier=Authenticator(None, SystemRuntime()), sync_socket=socket)
     await app({"type": "websocket", "path": path}, receive, send)
     assert (reached == [path]) is served
     assert bool(sent) is not served

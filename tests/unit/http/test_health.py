@@ -6,9 +6,11 @@ from typing import Any, cast
 
 import httpx
 
+from concave.auth.authenticator import Authenticator
 from concave.http.app import create_app
 from concave.http.health import health_routes
 from concave.reactive.readiness import Reason
+from concave.values.runtime import SystemRuntime
 
 
 class Says:
@@ -20,7 +22,9 @@ class Says:
 
 
 async def answer(path: str, *reasons: Reason, method: str = "GET") -> httpx.Response:
-    app = create_app(cast(Any, None), admin_key="a|b", health=health_routes("n1", Says(*reasons)))
+    app = create_app(
+        cast(Any, None), verifier=Authenticator("a|b", SystemRuntime()), health=health_routes("n1", Says(*reasons))
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://concave.test") as client:
         return await client.request(method, path)
 

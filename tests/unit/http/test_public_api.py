@@ -12,11 +12,13 @@ import httpx
 import orjson
 import pytest
 
+from concave.auth.authenticator import Authenticator
 from concave.functions.outcomes import NO_DATA, Outcome
 from concave.http.app import create_app
 from concave.values.codec import encode_json
 from concave.values.errors import ConflictError, DeveloperError
 from concave.values.limits import Limits
+from concave.values.runtime import SystemRuntime
 from concave.values.timestamps import ts_to_wire
 from concave.values.types import Int64, Timestamp, Value
 
@@ -42,20 +44,20 @@ class FakeEngine:
     calls: list[tuple[str, str, Value, Timestamp | None, bool]] = field(default_factory=list)
 
     async def query(
-        self, path: str, args: Value, *, identity: None = None, ts: Timestamp | None = None, internal_ok: bool = False
+        self, path: str, args: Value, *, identity: Any = None, ts: Timestamp | None = None, internal_ok: bool = False
     ) -> Outcome:
         self.calls.append(("query", path, args, ts, internal_ok))
         return self.answer(path, args)
 
-    async def mutation(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Outcome:
+    async def mutation(self, path: str, args: Value, *, identity: Any = None, internal_ok: bool = False) -> Outcome:
         self.calls.append(("mutation", path, args, None, internal_ok))
         return self.answer(path, args)
 
-    async def action(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Outcome:
+    async def action(self, path: str, args: Value, *, identity: Any = None, internal_ok: bool = False) -> Outcome:
         self.calls.append(("action", path, args, None, internal_ok))
         return self.answer(path, args)
 
-    async def run_any(self, path: str, args: Value, *, identity: None = None, internal_ok: bool = False) -> Outcome:
+    async def run_any(self, path: str, args: Value, *, identity: Any = None, internal_ok: bool = False) -> Outcome:
         self.calls.append(("any", path, args, None, internal_ok))
         return self.answer(path, args)
 
@@ -68,7 +70,7 @@ def engine() -> FakeEngine:
 @pytest.fixture
 async def client(engine: FakeEngine) -> AsyncIterator[httpx.AsyncClient]:
     limits = Limits(request_body_bytes_max=10_000)
-    app = create_app(engine, admin_key=ADMIN_KEY, limits=limits)
+    app = create_app(engine, verifier=Authenticator(ADMIN_KEY, SystemRuntime()), limits=limits)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://concave.test") as client:
         yield client
 
@@ -241,7 +243,8 @@ async def test_internal_functions_are_open_to_the_admin_only(client: httpx.Async
         ("Convex wrong|key", 401, "BadAdminKey"),
         ("convex concave|0123456789abcdee", 401, "BadAdminKey"),
         ("Bearer garbage", 401, "InvalidAuthHeader"),
-        ("Bearer a.b.c", 401, "NoAuthProvider"),
+        ("Bearer a.b.c", 401, "InvalidAuthHeader"),
+        ("Bearer eyJhbGciOiJub25lIn0.e30.", 401, "NoAuthProvider"),
         ("Basic dXNlcjpwYXNz", 400, "InvalidAdminKey"),
         ("x", 400, "InvalidHeaderFailure"),
     ],
