@@ -17,6 +17,7 @@ from concave.functions.decorators import (
     mutation,
     query,
 )
+from concave.functions.http_routes import http_action, http_router
 from concave.schema.definition import define_app, define_table
 from concave.schema.validators import pagination_opts_validator, pagination_result_validator, v
 from concave.values.errors import ConvexError
@@ -31,6 +32,8 @@ __all__ = [
     "action",
     "define_app",
     "define_table",
+    "http_action",
+    "http_router",
     "internal_action",
     "internal_mutation",
     "internal_query",

@@ -29,10 +29,18 @@ def random_request_id(runtime: Runtime) -> str:
 
 def error_message(error: BaseException, id: str, *, redact: bool, source_root: Path | None) -> str:
     """The text for the client: with `redact` nothing but the request's id, else message and the user's own frames."""
-    head = f"[Request ID: {id}] Server Error"
-    if redact:
-        return head
-    return f"{head}\n{function_error_text(error, traceback_lines=user_frames(error, source_root))}"
+    head = error_head(id)
+    return head if redact else f"{head}\n{error_text(error, source_root)}"
+
+
+def error_head(id: str) -> str:
+    """The first line, which is all that is left where errors are redacted."""
+    return f"[Request ID: {id}] Server Error"
+
+
+def error_text(error: BaseException, source_root: Path | None) -> str:
+    """What it says and where it happened, for developers."""
+    return function_error_text(error, traceback_lines=user_frames(error, source_root))
 
 
 def error_data(error: BaseException) -> Value | NoData:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from concave.functions.auth_config import AuthConfig, InvalidAuthConfig, parse_auth_config
 from concave.functions.decorators import FunctionReference
+from concave.functions.http_routes import HttpRouter
 from concave.functions.load_report import LoadError, LoadProblem, LoadWarning, Places
 from concave.functions.modules import AppPackage, ModuleSource, find_sources
 from concave.functions.registry import Registry
@@ -30,6 +31,7 @@ from concave.values.errors import ConcaveError
 
 CLOCK_AND_CHANCE: Final = frozenset(("time", "datetime", "random", "secrets", "uuid"))
 AUTH_MODULE: Final = "auth_config"
+HTTP_MODULE: Final = "http"
 NETWORK: Final = frozenset(
     ("socket", "ssl", "http", "urllib", "requests", "httpx", "aiohttp", "urllib3", "websockets", "smtplib", "ftplib")
 )
@@ -48,6 +50,8 @@ class LoadedApp:
     warnings: tuple[LoadWarning, ...]
     package: AppPackage
     auth: AuthConfig = field(default_factory=AuthConfig)
+    http: HttpRouter | None = None
+    """The routes of its HTTP actions; None for an app without `http.py`, or with one that has no router."""
 
 
 @dataclass(slots=True)
@@ -89,6 +93,7 @@ def _load(package: AppPackage, places: Places) -> LoadedApp:
             _collect(module, source, found)
     options = _options(found, places, root)
     auth = _auth_config(package, sources, found, places)
+    http = _http_router(sources, found, places)
     functions = _functions(found, places)
     tables = _tables(found, places)
     _warn_of_imports(package, sources, functions, places, found)
@@ -115,6 +120,7 @@ def _load(package: AppPackage, places: Places) -> LoadedApp:
         warnings=tuple(sorted(found.warnings)),
         package=package,
         auth=auth,
+        http=http,
     )
 
 
@@ -166,6 +172,21 @@ def _auth_config(package: AppPackage, sources: list[ModuleSource], found: _Findi
         line = _line_of(AUTH_MODULE, package.trees.get(package.full_name(AUTH_MODULE)))
         found.problems.append(places.problem(source.file, line, str(error)))
         return AuthConfig()
+
+
+def _http_router(sources: list[ModuleSource], found: _Findings, places: Places) -> HttpRouter | None:
+    """The variable `http` of `http.py`. The module may also hold functions only."""
+    module = found.modules.get(HTTP_MODULE)
+    router = getattr(module, HTTP_MODULE, None)
+    if isinstance(router, HttpRouter):
+        return router
+    source = next((one for one in sources if one.path == HTTP_MODULE), None)
+    if module is not None and source is not None:
+        named = next((name for name, value in vars(module).items() if isinstance(value, HttpRouter)), None)
+        if named is not None:
+            message = f"the app's router must be called `http`, not `{named}`: write `http = http_router()`"
+            found.problems.append(places.problem(source.file, 1, message))
+    return None
 
 
 def _line_of(variable: str, tree: ast.Module | None) -> int:

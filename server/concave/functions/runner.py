@@ -16,19 +16,23 @@ from concave.functions.actions import Actions
 from concave.functions.attempts import Attempts, RunnerOptions
 from concave.functions.decorators import FunctionKind
 from concave.functions.frames import Identity
+from concave.functions.function_log import FunctionLog
+from concave.functions.http_actions import HttpActionFailure, Respond
+from concave.functions.http_routes import Route
 from concave.functions.loader import LoadedApp
 from concave.functions.logs import LogLines
 from concave.functions.mutations import Finished, Mutations, RequestKey
 from concave.functions.outcomes import ActionOutcome, MutationOutcome, Outcome, QueryOutcome
 from concave.functions.permits import Permits
 from concave.functions.queries import Queries
+from concave.functions.recording import Opened, Recorder
 from concave.functions.served_app import CompiledFunction, ServedApp
 from concave.schema.catalog import Catalog
 from concave.storage.committer import Committer
 from concave.storage.store import Store
 from concave.storage.timeline import Timeline
 from concave.values.codec import encode_json
-from concave.values.errors import ConfigurationError, DeveloperError
+from concave.values.errors import ConcaveError, ConfigurationError, DeveloperError
 from concave.values.limits import DEFAULT_LIMITS, Limits
 from concave.values.runtime import Runtime
 from concave.values.types import Timestamp, Value
@@ -55,14 +59,26 @@ class FunctionRunner:
         self._limits = limits
         self._options = options = RunnerOptions() if options is None else options
         self._served: ServedApp | None = None
+        self.function_log = FunctionLog(runtime)
+        """The newest executions of this runner."""
+        self._recorder = recorder = Recorder(self.function_log, runtime, limits)
         attempts = Attempts(store, runtime, limits, options)
         wait_s = limits.permit_wait_s_max
         self._queries = Queries(attempts, Permits("queries", limits.concurrent_queries_max, wait_s, runtime))
         permits = Permits("mutations", limits.concurrent_mutations_max, wait_s, runtime)
         self._mutations = Mutations(attempts, permits, store, timeline, committer, runtime, limits)
-        permits = Permits("actions", limits.concurrent_actions_max, limits.action_permit_wait_s_max, runtime)
+        wait_s = limits.action_permit_wait_s_max
         self._actions = Actions(
-            self._serving, self._queries, self._mutations, permits, timeline, runtime, limits, options.env
+            self._serving,
+            self._queries,
+            self._mutations,
+            Permits("actions", limits.concurrent_actions_max, wait_s, runtime),
+            Permits("HTTP actions", limits.concurrent_actions_max, wait_s, runtime),
+            timeline,
+            runtime,
+            limits,
+            options.env,
+            recorder,
         )
 
     def swap(self, app: LoadedApp, catalog: Catalog) -> None:
@@ -96,24 +112,29 @@ class FunctionRunner:
         """
         at = self._timeline.latest_ts if ts is None else ts
         served = self._serving()
+        opened = self._recorder.begin("Query", path, is_user=identity is not None, is_admin=internal_ok)
         try:
             function, checked = _prepare(served, "query", path, args, internal_ok)
         except DeveloperError as error:
-            return self._failed(QueryOutcome(ok=False, ts=at), error, path)
+            return self._failed(QueryOutcome(ok=False, ts=at), error, opened)
         log = LogLines(self._limits)
         attempt = await self._queries.run(served, function, checked, identity=identity, ts=at, log=log, journal=journal)
         run = attempt.run
+        lines = log.finish()
         outcome = QueryOutcome(
             ok=attempt.failure is None,
             value=attempt.value,
             value_json=attempt.value_json,
-            log_lines=self._shown(path, log.finish()),
+            log_lines=self._shown(path, lines),
             ts=at,
             read_set=run.tx.read_set,
             journal=run.tx.journal_out,
             read_identity=run.read_identity,
         )
-        return outcome if attempt.failure is None else self._failed(outcome, attempt.failure, path)
+        if attempt.failure is not None:
+            return self._failed(outcome, attempt.failure, opened, lines)
+        self._recorder.end(opened, log_lines=lines, return_bytes=len(attempt.value_json))
+        return outcome
 
     async def run_mutation(
         self,
@@ -133,11 +154,18 @@ class FunctionRunner:
         Raises `ConflictError`, `OverloadError`, `EngineError`, `ClientError`.
         """
         request = None if session_id is None or request_id is None else RequestKey(session_id, request_id)
+        opened = self._recorder.begin(
+            "Mutation",
+            path,
+            request_id=None if request is None else failures.request_id(request.session_id, request.request_id),
+            is_user=identity is not None,
+            is_admin=internal_ok,
+        )
         try:
             function, checked = _prepare(self._serving(), "mutation", path, args, internal_ok)
         except DeveloperError as error:
             outcome = MutationOutcome(ok=False, ts=self._timeline.latest_ts)
-            return self._failed(outcome, error, path, request)
+            return self._failed(outcome, error, opened)
         outcomes: list[MutationOutcome] = []
 
         def announce(finished: Finished) -> None:
@@ -145,36 +173,75 @@ class FunctionRunner:
             if on_committed is not None:
                 on_committed(outcomes[0])
 
-        finished = await self._mutations.run(
-            self._serving, function, checked, identity=identity, request=request, announce=announce
-        )
-        if outcomes:
-            return outcomes[0]
-        outcome = self._mutation_outcome(path, finished)
-        return outcome if finished.failure is None else self._failed(outcome, finished.failure, path, request)
+        try:
+            finished = await self._mutations.run(
+                self._serving, function, checked, identity=identity, request=request, announce=announce
+            )
+        except ConcaveError as error:
+            self._recorder.end(opened, error=self._error_text(error))
+            raise
+        outcome = outcomes[0] if outcomes else self._mutation_outcome(path, finished)
+        if finished.failure is not None:
+            return self._failed(outcome, finished.failure, opened, finished.log_lines)
+        self._recorder.end(opened, log_lines=finished.log_lines, return_bytes=len(finished.value_json))
+        return outcome
 
     async def run_action(
         self, path: str, args: Value, *, identity: Identity | None, internal_ok: bool = False
     ) -> ActionOutcome:
         """Run an action to its end. Raises `OverloadError`, `EngineError`, `ClientError`."""
+        opened = self._recorder.begin("Action", path, is_user=identity is not None, is_admin=internal_ok)
         try:
             function, checked = _prepare(self._serving(), "action", path, args, internal_ok)
         except DeveloperError as error:
-            return self._failed(ActionOutcome(ok=False), error, path)
-        log = LogLines(self._limits)
-        end = await self._actions.run(function, checked, identity=identity, log=log)
+            return self._failed(ActionOutcome(ok=False), error, opened)
+        log = self._recorder.lines_of(opened)
+        try:
+            end = await self._actions.run(function, checked, identity=identity, log=log, opened=opened)
+        except ConcaveError as error:
+            self._recorder.end(opened, error=self._error_text(error))
+            raise
         outcome = ActionOutcome(ok=end.failure is None, value=end.value, log_lines=self._shown(path, log.finish()))
         if end.failure is not None:
-            return self._failed(outcome, end.failure, path)
+            return self._failed(outcome, end.failure, opened)
         outcome.value_json = encode_json(end.value)
+        self._recorder.end(opened, return_bytes=len(outcome.value_json))
         return outcome
+
+    async def run_http_action(
+        self, route: Route, respond: Respond, *, identity: Identity | None, refusal: ConcaveError | None = None
+    ) -> HttpActionFailure | None:
+        """Run the HTTP action of a route until its response is sent. `refusal`: the caller's token is not valid.
+
+        Returns the failure that nobody caught. Raises `OverloadError`, `EngineError` and `ClientError`.
+        """
+        opened = self._recorder.begin("HttpAction", route.identifier, is_user=identity is not None)
+        log = self._recorder.lines_of(opened)
+        try:
+            end = await self._actions.run_http(respond, identity=identity, refusal=refusal, log=log, opened=opened)
+        except ConcaveError as error:
+            self._recorder.end(opened, error=self._error_text(error))
+            raise
+        self._shown(route.identifier, log.finish())
+        if end.failure is None:
+            self._recorder.end(opened, status=end.value if type(end.value) is int else None)
+            return None
+        failure, data = failures.presentable(end.failure)
+        trace = self._error_text(failure)
+        self._recorder.end(opened, error=trace)
+        logger.info("%s: %s\n%s", route.identifier, failures.error_head(opened.request_id), trace)
+        head = failures.error_head(opened.request_id)
+        if self._options.redact_errors:
+            return HttpActionFailure(head, None, data)
+        return HttpActionFailure(f"{head}: {trace.partition(chr(10) + '    at ')[0]}", trace, data)
 
     async def run_any(self, path: str, args: Value, *, identity: Identity | None, internal_ok: bool = False) -> Outcome:
         """Run a function of whatever kind it is, as its own method would."""
         try:
             kind = self._serving().find(path, internal_ok=internal_ok).spec.kind
         except DeveloperError as error:
-            return self._failed(Outcome(ok=False), error, path)
+            opened = self._recorder.begin("Query", path, is_user=identity is not None, is_admin=internal_ok)
+            return self._failed(Outcome(ok=False), error, opened)
         if kind == "query":
             return await self.run_query(path, args, identity=identity, internal_ok=internal_ok)
         if kind == "mutation":
@@ -205,25 +272,24 @@ class FunctionRunner:
         return [] if self._options.redact_errors else lines
 
     def _failed(
-        self, outcome: AnyOutcome, failure: BaseException, path: str, request: RequestKey | None = None
+        self, outcome: AnyOutcome, failure: BaseException, opened: Opened, log_lines: list[str] | None = None
     ) -> AnyOutcome:
-        """The outcome with what the client is told of the failure. The server's log has all of it."""
+        """The outcome with what the client is told of the failure. The server's log and the function log have all of
+        it."""
         error, data = failures.presentable(failure)
-        call_id = (
-            failures.random_request_id(self._runtime)
-            if request is None
-            else failures.request_id(request.session_id, request.request_id)
-        )
-        root = None if self._served is None else self._served.app.directory
+        text = self._error_text(error)
+        head = failures.error_head(opened.request_id)
         outcome.ok = False
         outcome.value, outcome.value_json = None, b"null"
         outcome.error_data = data
-        outcome.error_message = failures.error_message(
-            error, call_id, redact=self._options.redact_errors, source_root=root
-        )
+        outcome.error_message = head if self._options.redact_errors else f"{head}\n{text}"
+        self._recorder.end(opened, log_lines=log_lines or (), error=text)
         if logger.isEnabledFor(logging.INFO):
-            logger.info("%s: %s", path, failures.error_message(error, call_id, redact=False, source_root=root))
+            logger.info("%s: %s\n%s", opened.identifier, head, text)
         return outcome
+
+    def _error_text(self, error: BaseException) -> str:
+        return failures.error_text(error, None if self._served is None else self._served.app.directory)
 
 
 def _prepare(

@@ -17,6 +17,8 @@ def test_the_names_that_users_import():
         "action",
         "define_app",
         "define_table",
+        "http_action",
+        "http_router",
         "internal_action",
         "internal_mutation",
         "internal_query",
