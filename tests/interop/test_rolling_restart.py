@@ -47,10 +47,9 @@ def test_a_rolling_restart_loses_nothing(database_uri: str, tmp_path: Path) -> N
 
         wait_answers()
         supervisor = psutil.Process(server.process.pid)
-        for worker in supervisor.children():
+        for replaced, worker in enumerate(supervisor.children(), 1):
             worker.send_signal(signal.SIGTERM)
-            psutil.wait_procs([worker], timeout=20)
-            wait_until(lambda: len(supervisor.children()) == 2, "the worker was not replaced")
+            wait_until(lambda ready=2 + replaced: server.log.count(" is ready") == ready, "there is no new worker")
             wait_answers()
         assert clients.stdin is not None
         clients.stdin.close()

@@ -121,7 +121,8 @@ class Supervisor:
             began = self._runtime.monotonic()
             if self._stop.is_set():
                 worker.process.terminate()  # the signal came before there was a worker to pass it on to
-            readiness = self._runtime.spawn(self._watch_ready(worker, is_first=not was_ever_ready), name="readiness")
+            is_first = not was_ever_ready
+            readiness = self._runtime.spawn(self._watch_ready(worker, number, is_first=is_first), name="readiness")
             status = await self._wait_end(worker)
             is_ready = await readiness
             was_ever_ready = was_ever_ready or is_ready
@@ -144,8 +145,10 @@ class Supervisor:
             )
             await self._pause(pause_s)
 
-    async def _watch_ready(self, worker: _Worker, *, is_first: bool) -> bool:
+    async def _watch_ready(self, worker: _Worker, number: int, *, is_first: bool) -> bool:
         is_ready = await worker.wait_ready()
+        if is_ready:
+            logger.info("worker %d (process %d) is ready", number, worker.process.pid)
         if is_ready and is_first:
             self._ready += 1
             if self._ready == self._count:
