@@ -38,7 +38,7 @@ from concave.storage.mongo import MongoStore
 from concave.storage.node_registry import node_name
 from concave.storage.store import PushProgress
 from concave.storage.timeline import Timeline
-from concave.values.limits import DEFAULT_LIMITS
+from concave.values.limits import ENVIRONMENT, Limits, parse_limits
 from concave.values.runtime import Runtime
 
 # The garbage collector's youngest generation: a live query's run makes thousands of short-lived containers, none of
@@ -75,6 +75,7 @@ class Node:
         authenticator: Authenticator,
         readiness: Readiness,
         options: NodeOptions,
+        limits: Limits,
         runtime: Runtime,
     ) -> None:
         self.name = name
@@ -82,6 +83,7 @@ class Node:
         self._authenticator = authenticator
         self.readiness = readiness
         self._options = options
+        self._limits = limits
         self._runtime = runtime
         self.engine = engine
 
@@ -99,6 +101,7 @@ class Node:
             self.engine,
             verifier=self._authenticator,
             sync_socket=sync_socket,
+            limits=self._limits,
             static_dir=self._options.web_dir,
             health=health_routes(self.name, self.readiness),
         )
@@ -131,6 +134,7 @@ async def started_node(
     app: LoadedApp, options: NodeOptions, runtime: Runtime, progress: PushProgress | None = None
 ) -> AsyncIterator[Node]:
     """A node that has pushed the app's schema and follows the database. Raises `ConfigurationError`."""
+    limits = parse_limits(os.environ.get(ENVIRONMENT, ""))
     catch_function_logs()
     name = options.name or node_name(runtime)
     store = MongoStore(options.uri, runtime=runtime, node=name)
@@ -145,11 +149,11 @@ async def started_node(
             timeline,
             committer,
             runtime,
-            DEFAULT_LIMITS,
+            limits,
             options=RunnerOptions(development=options.development, env=os.environ, cursor_key=_cursor_key(options)),
         )
         runner.swap(app, catalog)
-        engine = Engine(store, timeline, committer, runner, runtime)
+        engine = Engine(store, timeline, committer, runner, runtime, limits)
         authenticator = Authenticator(options.admin_key, runtime)
         authenticator.configure(app.auth)
         registry = store.registry(lambda: (timeline.last_seq, timeline.latest_ts))
@@ -159,7 +163,7 @@ async def started_node(
             runtime.spawn(registry.run(), name="node registry")
             runtime.spawn(trimmer.run(), name="log trimmer")
             readiness = Readiness(engine, timeline, registry, runtime)
-            yield Node(name, store, engine, authenticator, readiness, options, runtime)
+            yield Node(name, store, engine, authenticator, readiness, options, limits, runtime)
         finally:
             await engine.close()
             await authenticator.close()

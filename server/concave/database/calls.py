@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import CodeType, TracebackType
 from typing import Any, TypeVar
 
+from concave.database.user_clock import UserClock
 from concave.values.errors import DeveloperError
 
 T = TypeVar("T")
@@ -25,19 +26,53 @@ class CallTracker:
 
     `journaled` is true for the function that a client asked for and false for functions called by functions: their
     page ends are not remembered (function-runtime.md 10). `lent` is true while a nested call has the transaction; calls
-    wait for it to come back.
+    wait for it to come back. `clock` stops while calls run. At most `running_max` may run at once (data-model.md 7.5).
     """
 
-    __slots__ = ("_waiting", "closed", "journaled", "lent", "open_calls", "paginated")
+    __slots__ = (
+        "_running",
+        "_running_max",
+        "_waiting",
+        "clock",
+        "closed",
+        "journaled",
+        "lent",
+        "open_calls",
+        "paginated",
+    )
 
-    def __init__(self, *, journaled: bool = True) -> None:
+    def __init__(
+        self, *, journaled: bool = True, clock: UserClock | None = None, running_max: int | None = None
+    ) -> None:
         self.journaled = journaled
+        self.clock = clock
+        self._running = 0
+        self._running_max = running_max
         self.paginated = False
         self.closed = False
         self.open_calls: dict[DatabaseCall[Any], None] = {}
         """Calls made and not finished, oldest first."""
         self.lent = False
         self._waiting: list[asyncio.Future[None]] = []
+
+    def begin(self) -> None:
+        """A call begins to run; `end` must follow. Raises `TooManyConcurrentOperations`, `FunctionTimedOut`."""
+        self._running += 1
+        clock = self.clock
+        if clock is not None:
+            clock.enter_engine()
+            clock.check()
+        if self._running_max is not None and self._running > self._running_max:
+            raise DeveloperError(
+                "TooManyConcurrentOperations",
+                f"Too many concurrent operations in a single function execution (limit: {self._running_max}). "
+                "Await some of them before starting more.",
+            )
+
+    def end(self) -> None:
+        self._running -= 1
+        if self.clock is not None:
+            self.clock.leave_engine()
 
     def lend(self) -> None:
         """From now on calls wait until `take_back`."""
@@ -127,6 +162,7 @@ class DatabaseCall(Coroutine[Any, Any, T]):
     def _run(self) -> Generator[Any, Any, T]:
         tracker = self._tracker
         try:
+            tracker.begin()
             if tracker.closed:
                 raise DeveloperError(
                     "UnawaitedCall", f"a database call ran after its function had returned: {self.origin}"
@@ -135,6 +171,7 @@ class DatabaseCall(Coroutine[Any, Any, T]):
                 yield from tracker.turn().__await__()
             return (yield from self._function(*self._arguments).__await__())
         finally:
+            tracker.end()
             tracker.open_calls.pop(self, None)
 
     # The coroutine protocol, for tasks.

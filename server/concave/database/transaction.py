@@ -457,7 +457,7 @@ class Transaction:
     def _put(self, table: str, id: str, before: Document | None, document: Document) -> None:
         """Count and buffer a checked document."""
         if table[0] != "_":
-            self.usage.count_write(size(document))
+            self.usage.count_write(size(document), document)
         self._own.put(table, id, before, document)
 
     def _delete(self, table: str, id: str, current: Document) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -76,6 +77,8 @@ class Usage:
         "_bytes_read",
         "_bytes_read_ceiling",
         "_ceilings",
+        "_extremes",
+        "_limits",
         "_unsized",
         "_unsized_bytes_max",
         "_warn_fraction",
@@ -98,7 +101,10 @@ class Usage:
         self._bytes_read = 0
         self._unsized: list[bytes] = []
         self._unsized_bytes_max = 0
+        self._limits = limits
         self._warn_fraction = limits.warn_fraction
+        self._extremes: dict[str, tuple[int, str, int, str]] = {}
+        """By code: the amount, the words, the limit and the unit of what single documents come near."""
         self._set_ceilings(
             {
                 "bytesRead": limits.bytes_read_max,
@@ -149,8 +155,10 @@ class Usage:
         if self.database_queries > self._ceilings["databaseQueries"]:
             raise self._too_many(DATABASE_QUERIES)
 
-    def count_write(self, size_bytes: int) -> None:
+    def count_write(self, size_bytes: int, document: Document | None = None) -> None:
         """Count one write of a document of this size; 0 for a delete. Raises `TooManyWrites`, `TooManyBytesWritten`."""
+        if document is not None:
+            self._note_extremes(size_bytes, document)
         self.documents_written += 1
         self.bytes_written += size_bytes
         if self.documents_written > self._ceilings["documentsWritten"]:
@@ -213,7 +221,21 @@ class Usage:
             )
             for metric in _METRICS
             if used[metric.name] > self._ceilings[metric.name] * self._warn_fraction
+        ] + [
+            UsageWarning(f"warning:{code}", f"{text} (actual: {actual}{unit}, limit: {limit}{unit}).")
+            for code, (actual, text, limit, unit) in self._extremes.items()
         ]
+
+    def _note_extremes(self, size_bytes: int, document: Document) -> None:
+        """Remember the largest and the most deeply nested document, if there is something to warn of."""
+        limits, share = self._limits, self._warn_fraction
+        if size_bytes > limits.document_bytes_max * share and size_bytes > self._extremes.get("ValueTooLarge", (0,))[0]:
+            text = f'Large document written with ID "{document["_id"]}"'
+            self._extremes["ValueTooLarge"] = (size_bytes, text, limits.document_bytes_max, " bytes")
+        levels = _levels(document)
+        if levels > limits.document_nesting_max * share and levels > self._extremes.get("TooNested", (0,))[0]:
+            text = f'Deeply nested document written with ID "{document["_id"]}"'
+            self._extremes["TooNested"] = (levels, text, limits.document_nesting_max, " levels")
 
     def _used(self, bytes_read: int) -> dict[str, int]:
         return {
@@ -256,6 +278,21 @@ _METRICS = (
 
 _SIZE_PER_JSON_BYTE_MAX = 5
 """A number takes 9 bytes of size and, with its comma, at least 2 of JSON; everything else takes more of JSON."""
+
+
+def _levels(document: Document) -> int:
+    """How deep a document is nested; 1 if it holds no arrays and objects."""
+    levels = 0
+    containers: list[Any] = [document]
+    while containers:
+        levels += 1
+        containers = [
+            inner
+            for outer in containers
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
+    return levels
 
 
 def size_bound(documents: list[Document]) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 from concave.database.transaction import Transaction, copy_document
+from concave.database.user_clock import timed_out as timed_out
 from concave.functions.contexts import policies_of
 from concave.functions.execution import SnapshotReads, Snapshots, call_nested, execute
 from concave.functions.frames import Frame, Identity, Run
@@ -105,7 +106,7 @@ class Attempts:
             async with deadline:
                 value = await execute(Frame(run, kind), function, copy_document(args))
             value_json = encode_json(value)
-            self._check_size(value, value_json, function)
+            self._check_size(value, value_json, function, log)
         except (Exception, SystemExit) as error:
             failure = error
         except asyncio.CancelledError as error:
@@ -118,24 +119,38 @@ class Attempts:
             _raise_database_failure(reads.failure)
         if deadline.expired():
             failure = timed_out(self._limits.system_time_s_max)
+        elif run.clock.is_over:  # whatever the function made of it
+            failure = timed_out(run.clock.limit_s)
         elif isinstance(failure, ConcaveError) and not is_function_failure(failure):
             raise failure
+        args_bytes, args_bytes_max = size(args), self._limits.args_bytes_max
+        if args_bytes > args_bytes_max * self._limits.warn_fraction:
+            log.add(
+                "WARN",
+                f"Large size of the function arguments (actual: {args_bytes} bytes, limit: {args_bytes_max} bytes).",
+            )
         for warning in tx.warnings():
             log.add("WARN", warning.text)
+        used_s, limit_s = run.clock.used_s, run.clock.limit_s
+        if limit_s * self._limits.warn_fraction < used_s <= limit_s:
+            log.add("WARN", f"Function execution took a long time (actual: {used_s:.2f}s, limit: {limit_s:g}s).")
         return Attempt(run, value, value_json, failure)
 
-    def _check_size(self, value: Value, value_json: bytes, function: CompiledFunction) -> None:
+    def _check_size(self, value: Value, value_json: bytes, function: CompiledFunction, log: LogLines) -> None:
         bytes_max = self._limits.result_bytes_max
-        if len(value_json) * _SIZE_PER_JSON_BYTE_MAX > bytes_max and (actual := size(value)) > bytes_max:
+        bytes_warn = bytes_max * self._limits.warn_fraction
+        if len(value_json) * _SIZE_PER_JSON_BYTE_MAX <= bytes_warn or (actual := size(value)) <= bytes_warn:
+            return
+        if actual <= bytes_max:
+            log.add(
+                "WARN", f"Large size of the function return value (actual: {actual} bytes, limit: {bytes_max} bytes)."
+            )
+        else:
             raise DeveloperError(
                 "InvalidReturnValue",
                 f"Function {function.spec.path} return value is too large "
                 f"(actual: {actual} bytes, limit: {bytes_max} bytes)",
             )
-
-
-def timed_out(seconds: float) -> DeveloperError:
-    return DeveloperError("FunctionTimedOut", f"Function execution timed out (maximum duration: {seconds:g}s)")
 
 
 def _is_being_cancelled() -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from concave.database.query import Query
 from concave.database.transaction import copy_document
+from concave.database.user_clock import Clocked
 from concave.functions.contexts import MutationCtx, QueryCtx
 from concave.functions.decorators import FunctionKind
 from concave.functions.frames import Frame
@@ -81,12 +82,21 @@ async def execute(frame: Frame, function: CompiledFunction, args: dict[str, Valu
     """
     internal = function.spec.visibility == "internal"
     ctx = QueryCtx(frame, internal=internal) if frame.kind == "query" else MutationCtx(frame, internal=internal)
+    clock = frame.run.clock
     try:
-        result = await function.call(ctx, args)
+        if frame.parent is None:
+            result = await Clocked(function.call(ctx, args), clock)
+        else:  # its steps are the outermost function's
+            clock.leave_engine()
+            try:
+                result = await function.call(ctx, args)
+            finally:
+                clock.enter_engine()
     except BaseException:
         frame.calls.closed = True  # tasks that the function left behind can do nothing any more
         raise
     frame.calls.check()
+    clock.check()
     return function.checked_result(result_value(result, function))
 
 

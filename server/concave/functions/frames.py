@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from concave.database.calls import CallTracker
 from concave.database.policies import Policies
 from concave.database.transaction import Transaction
+from concave.database.user_clock import UserClock
 from concave.functions.decorators import FunctionKind
 from concave.functions.served_app import FunctionName, ServedApp
 from concave.values.runtime import Runtime
@@ -29,7 +30,7 @@ class Run:
     table has any.
     """
 
-    __slots__ = ("call_nested", "env", "identity", "policies", "read_identity", "runtime", "served", "tx")
+    __slots__ = ("call_nested", "clock", "env", "identity", "policies", "read_identity", "runtime", "served", "tx")
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Run:
     ) -> None:
         self.served = served
         self.tx = tx
+        self.clock = UserClock(runtime, tx.limits.user_time_s_max)
         self.identity = identity
         self.env = env
         self.runtime = runtime
@@ -60,7 +62,9 @@ class Frame:
         self.kind: FunctionKind = kind
         self.parent = parent
         self.depth: int = 1 if parent is None else parent.depth + 1
-        self.calls = CallTracker(journaled=parent is None)
+        self.calls = CallTracker(
+            journaled=parent is None, clock=run.clock, running_max=run.tx.limits.concurrent_operations_max
+        )
         self._random: Random | None = None
 
     @property

@@ -3,14 +3,23 @@
 Sources: `spec/data-model.md` 1.4, 5.2, 7.4, 7.5 and `spec/function-runtime.md` 1.5, 2, 16, 17. A limit is the largest
 permitted amount; going past it is the error. Names end in the unit and `_max`.
 
-The limits of a value's shape belong to the format: `codec`, `coercion` and `sizes` enforce the defaults, whatever a
-deployment configures. All others are read from the `Limits` object that the engine was built with.
+The limits of a value's shape, of names and of schemas belong to the format: `codec`, `coercion`, `sizes`, `names` and
+`schema` enforce the defaults, whatever a deployment configures. All others are read from the `Limits` object that the
+engine was built with.
+
+A deployment changes them by the environment variable `CONCAVE_LIMITS`, for all its processes alike:
+
+    CONCAVE_LIMITS="documents_read_max=64000 user_time_s_max=2.5" concave serve ...
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from math import inf
 from typing import Final
+
+from concave.values.errors import ConfigurationError
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * 1024
@@ -90,3 +99,47 @@ class Limits:
 
 
 DEFAULT_LIMITS: Final = Limits()
+
+ENVIRONMENT: Final = "CONCAVE_LIMITS"
+
+_OF_THE_FORMAT: Final = frozenset(
+    (
+        "array_elements_max",
+        "object_fields_max",
+        "value_nesting_max",
+        "value_bytes_max",
+        "document_nesting_max",
+        "document_bytes_max",
+        "identifier_chars_max",
+        "field_name_bytes_max",
+        "tables_max",
+        "indexes_per_table_max",
+        "index_columns_max",
+        "index_filter_fields_max",
+    )
+)
+
+
+def parse_limits(text: str) -> Limits:
+    """The limits of a deployment: upstream's, but for those that `text` sets, as `NAME=VALUE` with spaces or commas
+    between. Raises `ConfigurationError` for an unknown name and for what is no number of 0 or more."""
+    changed: dict[str, float] = {}
+    names = [field.name for field in fields(Limits) if field.name not in _OF_THE_FORMAT]
+    kinds: dict[str, type[int] | type[float]] = {name: type(getattr(DEFAULT_LIMITS, name)) for name in names}
+    for setting in text.replace(",", " ").split():
+        name, equals, number = setting.partition("=")
+        if name in _OF_THE_FORMAT:
+            raise ConfigurationError(f"{ENVIRONMENT}: {name} is a limit of the format itself and cannot be changed")
+        if name not in kinds:
+            close = get_close_matches(name, kinds, n=1)
+            hint = f"; did you mean {close[0]}?" if close else f". The limits are: {', '.join(kinds)}"
+            raise ConfigurationError(f"{ENVIRONMENT}: there is no limit {name!r}{hint}")
+        try:
+            value = kinds[name](number)
+        except ValueError:
+            value = -1
+        if not equals or not 0 <= value < inf:
+            wanted = "a whole number" if kinds[name] is int else "a number"
+            raise ConfigurationError(f"{ENVIRONMENT}: {name} must be {wanted} of 0 or more, not {number!r}")
+        changed[name] = value
+    return replace(DEFAULT_LIMITS, **changed)  # type: ignore[arg-type]  # the kinds are those of the fields
