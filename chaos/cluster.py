@@ -56,7 +56,8 @@ class Cluster:
         self.network = Network()
         self.surprises: list[str] = []
         self.failed_starts = 0
-        ports = _free_ports(2 * MEMBERS + SERVERS + FRONTS)
+        ports = _free_ports(2 * MEMBERS + SERVERS + FRONTS + 1)
+        self.probe_port = ports.pop()
         self.front_ports = [ports.pop() for _ in range(FRONTS)]
         self.member_ports = {f"mongod-{number}": ports.pop() for number in range(MEMBERS)}
         self.link_ports = {name: ports.pop() for name in self.member_ports}
@@ -105,6 +106,7 @@ class Cluster:
             await self.network.listen(name, port, _always(name, self.member_ports[name]))
         for number, port in enumerate(self.front_ports):
             await self.network.listen("balancer", port, self.balancer.choose, source=f"clients-{number}")
+        await self.network.listen("balancer", self.probe_port, self.balancer.choose, source="probes")
         for member in self.members.values():
             member.start()
         await self._initiate()

@@ -16,6 +16,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -32,6 +34,9 @@ class Slow:
 
     delay_s: float
 
+
+_RESET: Final = struct.pack("ii", 1, 0)
+"""Linger for no time: closing resets the connection, as when the other machine has forgotten it."""
 
 Condition = Literal["cut", "silent"] | Slow
 Pair = tuple[str, str]
@@ -90,6 +95,7 @@ class Network:
             server.close()
         for connection in list(self._connections):
             connection.abort()
+        await asyncio.sleep(0.01)  # for the event loop to close what was aborted
 
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
@@ -255,6 +261,8 @@ class _Side(asyncio.Protocol):
     def abort(self) -> None:
         self.is_closed = True
         self._waiting.clear()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         if self._transport is not None:
             self._transport.abort()
 

@@ -17,21 +17,27 @@ from chaos.invariants import Broken
 from chaos.workload import Acknowledged
 
 OPS_SHOWN: Final = 20
+LONGEST_SHOWN: Final = 5
+LONG_S: Final = 5.0
 
 
 @dataclass(slots=True, frozen=True)
 class Unavailability:
-    """Seconds during one fault: the longest time in which no client had a mutation acknowledged, and the longest that
-    any one mutation took which was under way meanwhile. A fault counts until the first acknowledgement after it was
-    healed."""
+    """Seconds during one fault: the longest time in which no mutation was acknowledged to anybody, and the longest that
+    any one took which was under way meanwhile; the official client's own pauses before it connects again are part of
+    that. A fault counts until the first acknowledgement after it was healed. Overlapping faults have a share in each
+    other's figures."""
 
     kind: str
+    target: str
+    at_s: float
+    """From the first fault's beginning."""
     nobody_s: float
     slowest_s: float
 
 
-def unavailability(fault: Injected, acknowledged: list[Acknowledged]) -> Unavailability:
-    """`acknowledged` must be in order of `to_s`."""
+def unavailability(fault: Injected, acknowledged: list[Acknowledged], began_s: float) -> Unavailability:
+    """`acknowledged` must be in order of `to_s`; the run began at `began_s`."""
     times = [ack.to_s for ack in acknowledged]
     first, last = bisect_right(times, fault.began_s), bisect_left(times, fault.healed_s)
     moments = [fault.began_s, *times[first : last + 1]]
@@ -40,7 +46,7 @@ def unavailability(fault: Injected, acknowledged: list[Acknowledged]) -> Unavail
         (ack.to_s - max(ack.from_s, fault.began_s) for ack in acknowledged[first:] if ack.from_s < fault.healed_s),
         default=0.0,
     )
-    return Unavailability(fault.kind, nobody_s, slowest_s)
+    return Unavailability(fault.kind, fault.target, round(fault.began_s - began_s, 1), nobody_s, slowest_s)
 
 
 @dataclass(slots=True, frozen=True)
@@ -91,6 +97,12 @@ class Report:
             f"Latency p50 {self.latency_p50_ms:.0f} ms over the whole run; all clients done {self.recovery_s:.1f} s "
             f"after the last fault; {self.failed_starts} starts of a server found no database and were repeated."
         )
+        for fault in sorted(self.faults, key=lambda fault: fault.nobody_s, reverse=True)[:LONGEST_SHOWN]:
+            if fault.nobody_s >= LONG_S:
+                text = KINDS[fault.kind].text
+                console.print(
+                    f"Nobody served for {fault.nobody_s:.1f} s: {text} ({fault.target}) at {fault.at_s:.1f} s"
+                )
         for what in self.not_injected:
             console.print(f"Not injected: {what}")
         if not self.broken:

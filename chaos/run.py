@@ -19,7 +19,7 @@ from chaos.cluster import DATABASE, Cluster
 from chaos.faults import KINDS, SHORT_PLAN, inject_all, plan
 from chaos.invariants import Broken
 from chaos.report import Report, unavailability
-from chaos.workload import ACCOUNTS, BALANCE, History, Team
+from chaos.workload import ACCOUNTS, BALANCE, PROBES, History, Team, probe
 
 FIRST_RESULTS_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 75.0
@@ -64,11 +64,15 @@ async def run(options: Options, directory: Path, told: Callable[[str], None]) ->
             await team.reply("ready", FIRST_RESULTS_TIMEOUT_S)
         for team in teams:
             team.tell("start")
+        probe_url = f"http://127.0.0.1:{cluster.probe_port}"
+        probes = [asyncio.create_task(probe(f"probe{number}", probe_url, history)) for number in range(PROBES)]
+        stack.push_async_callback(_end, probes)
         began_s = time.monotonic()
         injected = await inject_all(cluster, planned, lambda text: told(f"{time.monotonic() - began_s:6.1f} s  {text}"))
         healed_s = time.monotonic()
         await asyncio.sleep(CALM_S)
         told("all healed; waiting for the clients")
+        await _end(probes)
         broken = await _stop(teams)
         recovery_s = time.monotonic() - healed_s - CALM_S
         broken += invariants.check_views(await _differences(teams))
@@ -89,11 +93,19 @@ async def run(options: Options, directory: Path, told: Callable[[str], None]) ->
         refused=len(history.refused),
         latency_p50_ms=statistics.median(1000 * (ack.to_s - ack.from_s) for ack in acknowledged) if acknowledged else 0,
         recovery_s=recovery_s,
-        faults=[unavailability(fault, acknowledged) for fault in injected],
+        faults=[unavailability(fault, acknowledged, began_s) for fault in injected],
         failed_starts=cluster.failed_starts,
         not_injected=not_injected,
         broken=broken,
     )
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for ended in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(ended, Exception):
+            raise ended
 
 
 async def _open_accounts(cluster: Cluster) -> None:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
+
 from chaos.processes import die_with_parent
 
 ACCOUNTS: Final = 20
-BALANCE: Final = 1_000
+BALANCE: Final = 60
+"""Little enough that the bank has to refuse transfers now and then."""
+PROBES: Final = 2
+PROBE_PAUSE_S: Final = 0.2
+PROBE_TIMEOUT_S: Final = 1.0
 _SCRIPT: Final = Path(__file__).resolve().parent / "clients" / "workload.mjs"
 _LINE_BYTES_MAX: Final = 16 << 20
 
@@ -39,6 +47,26 @@ class History:
     failed: dict[str, str] = field(default_factory=dict)
     """Operations that failed for another reason; no client should hear of one."""
     broken: list[dict[str, Any]] = field(default_factory=list)
+
+
+async def probe(name: str, url: str, history: History) -> None:
+    """Send messages over HTTP, one after the other, until cancelled; one that gets no answer is not sent again.
+
+    Unlike the official client, which waits up to 24 s before it connects again, this tells when the service is back.
+    """
+    # Connections are not kept: the balancer chooses anew each time.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S, limits=limits) as http:
+        for number in itertools.count():
+            op = f"{name}#{number}"
+            args = {"op": op, "client": name, "number": number, "channel": "probes"}
+            from_s = time.monotonic()
+            with contextlib.suppress(httpx.HTTPError, TimeoutError):
+                async with asyncio.timeout(PROBE_TIMEOUT_S):
+                    answer = await http.post(f"{url}/api/mutation", json={"path": "chat:send", "args": args})
+                if answer.status_code == 200 and answer.json()["status"] == "success":
+                    history.acknowledged.append(Acknowledged(op, "messages", from_s, time.monotonic()))
+            await asyncio.sleep(PROBE_PAUSE_S)
 
 
 class Team:

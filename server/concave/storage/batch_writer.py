@@ -21,7 +21,7 @@ from uuid import UUID
 from bson.binary import Binary
 from bson.int64 import Int64 as BsonLong
 from pymongo import AsyncMongoClient
-from pymongo.errors import ConnectionFailure, NotPrimaryError, OperationFailure
+from pymongo.errors import ConnectionFailure, NotPrimaryError, OperationFailure, ServerSelectionTimeoutError
 from pymongo.helpers_shared import _NOT_PRIMARY_CODES
 
 from concave.storage.commit_log import (
@@ -124,6 +124,7 @@ class BatchWriter:
         uncertain = False
         deadline = self._runtime.monotonic() + APPEND_TIMEOUT_S
         attempts = blocked = 0
+        trouble: BaseException | None = None
         while attempts < ATTEMPTS:
             if attempts or blocked:
                 await self._back_off(min(attempts + blocked, BACKOFF_DOUBLINGS_MAX))
@@ -135,8 +136,9 @@ class BatchWriter:
                 blocked += 1  # not an attempt: whoever holds the number will commit, or be ended, within the deadline
                 await self._end_abandoned(entry.seq)
                 continue
-            except _TryAgainError:
+            except _TryAgainError as error:
                 attempts += 1
+                trouble = error.__cause__
                 continue
             except _UnknownOutcomeError:
                 uncertain = True
@@ -149,6 +151,8 @@ class BatchWriter:
                 return settled
         if uncertain:
             raise StoreUnavailable(f"MongoDB did not say what became of batch {entry.batch}")
+        if trouble is not None:
+            raise StoreUnavailable(f"MongoDB does not answer: {trouble}") from trouble
         raise WriteConflict(f"batch {entry.batch} met a concurrent writer {ATTEMPTS} times")
 
     async def close(self) -> None:
@@ -176,9 +180,9 @@ class BatchWriter:
             ]
             _check_sizes(parts, messages)
             bodies = await lane.run(messages)
-        except ConnectionFailure as error:
-            if self._lane is None:
-                raise StoreUnavailable(f"MongoDB does not answer: {error}") from error
+        except ServerSelectionTimeoutError as error:
+            raise StoreUnavailable(f"MongoDB does not answer: {error}") from error
+        except ConnectionFailure as error:  # or the driver has just given up this server, and looks for another
             raise _TryAgainError from error
         token = None
         for part, body in zip(parts, bodies, strict=True):

@@ -1,4 +1,5 @@
-"""A node that died between the statements of its commit and `commitTransaction` must not block the others."""
+"""What a failing cluster leaves behind must not stop commits: the open transaction of a node that died between its
+statements and `commitTransaction`, and a driver that is between two primaries."""
 
 from __future__ import annotations
 
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 from bson import Int64 as BsonLong
 from pymongo import AsyncMongoClient
-from pymongo.errors import OperationFailure
+from pymongo.errors import AutoReconnect, OperationFailure
 
 from concave.storage import batch_writer
+from concave.storage.lane import Lane
 from concave.storage.store import SeqTaken, StoreUnavailable
 
 
@@ -62,3 +64,22 @@ async def test_transactions_of_other_programs_are_left_alone(
         with pytest.raises(StoreUnavailable):
             await mongo_bench.store.append(entry)
         await session.commit_transaction()
+
+
+async def test_a_connection_that_cannot_be_had_at_once_is_asked_for_again(
+    mongo_bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = await mongo_bench.entry(mongo_bench.write("messages", None, mongo_bench.document("messages", channel="a")))
+    open_lane = Lane.open
+    refused = 0
+
+    async def refuse_twice(client: Any) -> Lane:
+        nonlocal refused
+        if refused < 2:
+            refused += 1
+            raise AutoReconnect("connection pool paused")  # the driver, when it has just given up a server
+        return await open_lane(client)
+
+    monkeypatch.setattr(Lane, "open", refuse_twice)
+    await mongo_bench.store.append(entry)
+    assert refused == 2
