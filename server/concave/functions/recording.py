@@ -20,9 +20,9 @@ from concave.values.runtime import Runtime
 
 @dataclass(slots=True, frozen=True)
 class Origin:
-    """Where calls come from. `parent_id` is the execution that makes them."""
+    """Where calls come from. `parent_id` is the execution that makes them. Without `request_id` each gets a new one."""
 
-    request_id: str
+    request_id: str | None
     caller: Caller
     parent_id: str | None = None
 
@@ -76,7 +76,9 @@ class Recorder:
         self._number += 1
         origin = current_origin.get()
         if request_id is None:
-            request_id = random_request_id(self._runtime) if origin is None else origin.request_id
+            request_id = None if origin is None else origin.request_id
+        if request_id is None:
+            request_id = random_request_id(self._runtime)
         return Opened(
             udf_type,
             identifier,

@@ -1,4 +1,4 @@
-"""The ASGI application of a deployment: public API, probes, sync socket, the web app's files.
+"""The ASGI application of a deployment: public API, HTTP actions, probes, sync socket, the web app's files.
 
 Requests are told apart by exact path first, since those are the hot ones; there is no middleware on their way.
 """
@@ -10,13 +10,17 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from concave.functions.recording import Origin, current_origin
 from concave.http.authorization import Authorizer, CallerVerifier
+from concave.http.client_version import parse_client_version
 from concave.http.engine_port import EnginePort
 from concave.http.exchange import TEXT, ClientGoneError, Exchange
+from concave.http.http_actions import PREFIX, HttpActionPort, HttpActions
+from concave.http.log_api import LogApi, LogPort
 from concave.http.pages import WebApp
 from concave.http.public_api import RUN_PREFIX, Endpoint, PublicApi
 from concave.http.rendering import render_error
@@ -25,11 +29,15 @@ from concave.values.limits import DEFAULT_LIMITS, Limits
 
 ECHO_BYTES_MAX: Final = 128 << 20
 INSTANCE_NAME: Final = "concave"
-_NO_HTTP_ACTIONS: Final = b"This Convex deployment does not have HTTP actions enabled."
+_HTTP_API: Final = Origin(None, "HttpApi")
+
+
+class ServedEngine(EnginePort, HttpActionPort, LogPort, Protocol):
+    """All that is served of the engine."""
 
 
 def create_app(
-    engine: EnginePort,
+    engine: ServedEngine,
     *,
     verifier: CallerVerifier,
     sync_socket: ASGIApp | None = None,
@@ -38,18 +46,28 @@ def create_app(
     limits: Limits = DEFAULT_LIMITS,
     health: Mapping[str, Mapping[str, Endpoint]] | None = None,
     sign_in: Mapping[str, Mapping[str, Endpoint]] | None = None,
+    site_port: int | None = None,
 ) -> ASGIApp:
     """The application. Whoever calls this starts and stops the engine; there is no lifespan in here.
 
     `sync_socket` serves the websockets at `/api/sync` and `/api/{version}/sync`. `static_dir` holds a built web app,
     served at `/`; without it (or without an index.html in it) a page says that the deployment runs.
     `verifier` finds out who calls. `health` are the routes of `health.health_routes`, for load balancers; `sign_in`
-    those of `sign_in.sign_in_routes`, for apps with the built-in auth provider.
+    those of `sign_in.sign_in_routes`, for apps with the built-in auth provider. Requests that come in at the local port
+    `site_port` are HTTP actions, whatever their path.
     """
     authorizer = Authorizer(verifier)
     api = PublicApi(engine, authorizer, limits)
     return Application(
-        routes={**api.routes(), **_probe_routes(instance_name, limits), **(health or {}), **(sign_in or {})},
+        routes={
+            **api.routes(),
+            **LogApi(engine, authorizer).routes(),
+            **_probe_routes(instance_name, limits),
+            **(health or {}),
+            **(sign_in or {}),
+        },
+        http_actions=HttpActions(engine, authorizer, limits),
+        site_port=site_port,
         run=api.run,
         web_app=WebApp(static_dir, instance_name),
         sync_socket=sync_socket,
@@ -65,18 +83,24 @@ class Application:
         *,
         routes: Mapping[str, Mapping[str, Endpoint]],
         run: Endpoint,
+        http_actions: HttpActions,
+        site_port: int | None,
         web_app: WebApp,
         sync_socket: ASGIApp | None,
         request_time_s_max: float,
     ) -> None:
         self._routes = routes
         self._run: Mapping[str, Endpoint] = {"POST": run}
+        self._http_actions = http_actions
+        self._site_port = site_port
         self._web_app = web_app
         self._sync_socket = sync_socket
         self._request_time_s_max = request_time_s_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if self._site_port is not None and scope["server"][1] == self._site_port:
+            await self._serve_site(scope, receive, send)
+        elif scope["type"] == "http":
             methods = self._routes.get(scope["path"])
             if methods is not None:
                 await self._serve(methods, Exchange(scope, receive, send))
@@ -88,16 +112,20 @@ class Application:
             else:
                 await send({"type": "websocket.close", "code": 1000})  # before an accept: the handshake fails with 403
 
+    async def _serve_site(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http_actions(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
     async def _other_path(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         if path.startswith(RUN_PREFIX):
             await self._serve(self._run, Exchange(scope, receive, send))
         elif path == "/api" or path.startswith("/api/"):
             await self._serve(_UNSUPPORTED, Exchange(scope, receive, send))
-        elif path == "/http" or path.startswith("/http/"):
-            exchange = Exchange(scope, receive, send)
-            exchange.reply_type = TEXT
-            await exchange.respond(HTTPStatus.NOT_FOUND, _NO_HTTP_ACTIONS)
+        elif path == PREFIX or path.startswith(f"{PREFIX}/"):
+            await self._http_actions(scope, receive, send, prefix=PREFIX)
         else:
             await self._web_app(scope, receive, send)
 
@@ -113,6 +141,10 @@ class Application:
                     f"{exchange.scope['path']} takes {' or '.join(methods)}, not {exchange.scope['method']}.",
                     HTTPStatus.METHOD_NOT_ALLOWED,
                 )
+            if exchange.client is not None:
+                _check_age(exchange, exchange.client)
+            named = exchange.request_id
+            current_origin.set(_HTTP_API if named is None else Origin(named, "HttpApi"))
             async with asyncio.timeout(self._request_time_s_max):
                 body = await endpoint(exchange)
         except ClientGoneError:
@@ -126,6 +158,16 @@ class Application:
         else:
             status = exchange.status
         await exchange.respond(status, body)
+
+
+def _check_age(exchange: Exchange, client: bytes) -> None:
+    """Tell old clients that they are, and refuse those that are too old: `ClientError` `ClientVersionUnsupported`."""
+    version = parse_client_version(client)
+    deprecation = None if version is None else version.deprecation
+    if deprecation is not None:
+        exchange.more_headers = deprecation.headers
+        if deprecation.state == "Unsupported":
+            raise ClientError("ClientVersionUnsupported", deprecation.message)
 
 
 async def _unsupported(exchange: Exchange) -> bytes:

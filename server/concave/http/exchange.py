@@ -6,16 +6,20 @@ as the rest of the server together.
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
 from concave.http import cors
+from concave.http.compression import COMPRESSED_FROM, accepts_gzip, gzipped
 from concave.values.errors import ClientError
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 
 
 class ClientGoneError(Exception):
@@ -27,16 +31,20 @@ class Exchange:
 
     `reply_type` is the content type of the response; an endpoint that answers with anything but JSON changes it.
     `status` is that of an answer, 200 unless the endpoint changes it; what is raised has its own.
+    `request_id` is the client's own name for the request, sent back with the response. `more_headers` are added to it.
     """
 
     __slots__ = (
         "_receive",
         "_send",
+        "accept_encoding",
         "authorization",
         "client",
         "content_type",
+        "more_headers",
         "origin",
         "reply_type",
+        "request_id",
         "scope",
         "status",
     )
@@ -48,6 +56,9 @@ class Exchange:
         self.origin: bytes | None = None
         self.authorization: bytes | None = None
         self.client: bytes | None = None
+        self.accept_encoding: bytes | None = None
+        self.request_id: str | None = None
+        self.more_headers: tuple[cors.Header, ...] = ()
         self.content_type = b""
         self.reply_type = JSON
         self.status = 200
@@ -60,6 +71,10 @@ class Exchange:
                 self.authorization = value
             elif name == b"convex-client":
                 self.client = value
+            elif name == b"accept-encoding":
+                self.accept_encoding = value
+            elif name == b"convex-request-id":
+                self.request_id = clean_request_id(value)
 
     async def body(self, bytes_max: int) -> bytes:
         """The whole body; `ClientError` (`BadJsonBody`) beyond `bytes_max`, `ClientGoneError` if it never ends."""
@@ -98,8 +113,16 @@ class Exchange:
         return parsed
 
     async def respond(self, status: int, body: bytes) -> None:
-        """Send the response; CORS headers are added where the request has an origin."""
-        headers = [(b"content-length", b"%d" % len(body)), (b"content-type", self.reply_type)]
+        """Send the response; CORS headers are added where the request has an origin. Large JSON is compressed."""
+        headers = [(b"content-type", self.reply_type), *self.more_headers]
+        if len(body) >= COMPRESSED_FROM and self.reply_type == JSON:
+            headers.append((b"vary", b"Accept-Encoding"))
+            if self.accept_encoding is not None and accepts_gzip(self.accept_encoding):
+                body = await gzipped(body)
+                headers.append((b"content-encoding", b"gzip"))
+        headers.append((b"content-length", b"%d" % len(body)))
+        if self.request_id is not None:
+            headers.append((b"convex-request-id", self.request_id.encode()))
         if self.origin is not None:
             headers += cors.response_headers(self.origin)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
@@ -110,3 +133,8 @@ class Exchange:
         headers = cors.preflight_headers(self.scope["headers"])
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": b""})
+
+
+def clean_request_id(header: bytes | None) -> str | None:
+    """What a client calls its request, if that can be one: it turns up in texts and logs."""
+    return None if header is None or _REQUEST_ID.fullmatch(header) is None else header.decode()

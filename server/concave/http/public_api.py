@@ -63,7 +63,7 @@ class PublicApi:
     async def query_by_url(self, exchange: Exchange) -> bytes:
         """GET: path, args (JSON text) and format in the query string."""
         caller = await self._caller(exchange)
-        parameters = _query_parameters(exchange)
+        parameters = query_parameters(exchange)
         value_format = checked_format(parameters.get("format"), _default_format(exchange))
         if "path" not in parameters:
             raise ClientError("BadQueryArgs", "The query string must hold `path`.")
@@ -185,7 +185,7 @@ class PublicApi:
         if header is None:
             if not exchange.scope["query_string"]:
                 return ANONYMOUS
-            return await self._authorizer.caller(None, _query_parameters(exchange).get("adminKey"))
+            return await self._authorizer.caller(None, query_parameters(exchange).get("adminKey"))
         return await self._authorizer.caller(header)
 
     def _past_timestamp(self, text: str) -> Timestamp:
@@ -224,7 +224,8 @@ def _default_format(exchange: Exchange) -> str:
     return "json" if version is None else version.default_format
 
 
-def _query_parameters(exchange: Exchange) -> dict[str, str]:
+def query_parameters(exchange: Exchange) -> dict[str, str]:
+    """The query string, the last value of each name. Raises `ClientError` (`BadQueryArgs`)."""
     try:
         pairs = parse_qs(
             exchange.scope["query_string"].decode("ascii"), keep_blank_values=True, max_num_fields=100, errors="strict"

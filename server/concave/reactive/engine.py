@@ -12,6 +12,9 @@ from collections.abc import Callable
 
 from concave.functions.failures import error_message, random_request_id
 from concave.functions.frames import Identity
+from concave.functions.function_log import FunctionLog
+from concave.functions.http_actions import HttpActionFailure, Respond
+from concave.functions.http_routes import HttpRouter, Route
 from concave.functions.loader import LoadedApp
 from concave.functions.mutations import find_request
 from concave.functions.outcomes import ActionOutcome, MutationOutcome, Outcome
@@ -28,7 +31,7 @@ from concave.storage.committer import Committer
 from concave.storage.store import Store, StoredRequest
 from concave.storage.timeline import Timeline
 from concave.values.codec import decode_json, encode_json
-from concave.values.errors import ClientError, EngineError
+from concave.values.errors import ClientError, ConcaveError, EngineError
 from concave.values.intervals import IntervalSet
 from concave.values.limits import DEFAULT_LIMITS, Limits
 from concave.values.runtime import Runtime
@@ -195,6 +198,26 @@ class Engine:
             return await self._runner.run_any(path, args, identity=identity, internal_ok=internal_ok)
         finally:
             self._call_ended()
+
+    @property
+    def http_router(self) -> HttpRouter | None:
+        """The HTTP actions of the app that is served now; None if it has no router."""
+        return self._runner.app.http
+
+    async def http_action(
+        self, route: Route, respond: Respond, *, identity: Identity | None, refusal: ConcaveError | None = None
+    ) -> HttpActionFailure | None:
+        """Run an HTTP action until its response is sent."""
+        self._calls += 1
+        try:
+            return await self._runner.run_http_action(route, respond, identity=identity, refusal=refusal)
+        finally:
+            self._call_ended()
+
+    @property
+    def function_log(self) -> FunctionLog:
+        """The newest executions on this node."""
+        return self._runner.function_log
 
     def _call_ended(self) -> None:
         self._calls -= 1

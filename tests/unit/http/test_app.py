@@ -22,6 +22,7 @@ class NeverAnswers:
     """An engine whose calls last for ever."""
 
     latest_ts = Timestamp(1)
+    http_router = None
 
     async def query(
         self, path: str, args: Value, *, identity: None = None, ts: Timestamp | None = None, internal_ok: bool = False
