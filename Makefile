@@ -21,7 +21,7 @@ WEB_BUILD := $(if $(WEB_STAMP),clients/web/dist/.stamp-$(call checksum,$(WEB_SOU
 
 # Stamps are kept, even those that only lead to another.
 .SECONDARY:
-.PHONY: help setup dev test test-fast lint bench-live chaos chromium libfaketime
+.PHONY: help setup dev test test-fast lint bench-live bench-commit chaos chromium libfaketime
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,9 @@ bench-live: $(PYTHON_STAMP) $(BENCH_STAMP) ## Measure the live path against bare
 
 chaos: $(PYTHON_STAMP) $(CHAOS_STAMP) libfaketime ## Break a cluster on purpose under load, and check what holds: MINUTES=5 SEED=n
 	@$(BIN)/python -m chaos --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+bench-commit: $(PYTHON_STAMP) $(BENCH_STAMP) ## Measure the commit path: latency, throughput, contention, several nodes
+	@$(BIN)/python bench/commit.py $(ARGS)
 
 # The stamps
 

@@ -170,6 +170,16 @@ class Bench:
         self.profile = found[-1]["top"]
         return [amount("a mutation that inserts, alone, CPU of the engine", _median(found, "cpuUs"), "us", 400.0)]
 
+    async def scale(self) -> list[Figure]:
+        """A million intervals, without a database: see `scale.py`."""
+        found = await self._python("scale.py")
+        name = "a commit's look-up among 1,000,000 intervals"
+        return [
+            ratio(name, found["manyUs"], found["fewUs"], "among 1,000", "us", 1.5),
+            amount("memory of an interval, in the index and with its owner", found["intervalBytes"], "bytes", 500.0),
+            amount("memory of a live query of two intervals", found["liveQueryBytes"], "bytes", 3_000.0),
+        ]
+
     # -- how it is measured ----------------------------------------------------------------------------------------
 
     async def _in_turns(
@@ -254,6 +264,7 @@ async def run(quick: bool, only: list[str], console: Console) -> tuple[list[Figu
             "workers": bench.workers,
             "live_queries": bench.live_queries,
             "overhead": bench.overhead,
+            "scale": bench.scale,
         }
         for name, part in parts.items():
             if not only or name in only:
@@ -266,7 +277,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter measurements")
     parser.add_argument(
-        "--only", action="append", default=[], help="latency, throughput, hot, workers, live_queries, overhead"
+        "--only", action="append", default=[], help="latency, throughput, hot, workers, live_queries, overhead, scale"
     )
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()

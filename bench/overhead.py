@@ -15,6 +15,8 @@ import time
 import uuid
 from pathlib import Path
 
+import uvloop
+
 from concave.cli.loading import load
 from concave.cli.node import NodeOptions, started_node
 from concave.sync.session import Session
@@ -101,4 +103,4 @@ def _top(profile: cProfile.Profile, count: int) -> list[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(measure(sys.argv[1], int(sys.argv[2])))))
+    print(json.dumps(uvloop.run(measure(sys.argv[1], int(sys.argv[2])))))

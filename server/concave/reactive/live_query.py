@@ -129,7 +129,10 @@ class Run:
 
 
 class LiveQuery:
-    """One shared execution. Changed by `refresh.py` and `query_cache.py` only."""
+    """One shared execution. Changed by `refresh.py` and `query_cache.py` only.
+
+    It takes 2.4 KB of memory with its version and two intervals, the result's own bytes not counted (`bench/scale.py`).
+    """
 
     __slots__ = (
         "args_json",
