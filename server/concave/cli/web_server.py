@@ -21,6 +21,9 @@ WEBSOCKET_MESSAGE_BYTES_MAX: Final = 64 << 20  # sync-protocol.md 1.2
 # Longer than the idle connections of browsers and Node live, so that it is they who close them.
 KEEP_ALIVE_S: Final = 75
 STOP_PATIENCE_S: Final = 10.0
+FIRST_REQUEST_S: Final = 0.1
+"""How long a client that has just connected may take to send its request, when the server is about to end."""
+
 LAST_WAIT_S: Final = 0.5
 """How long requests that outlive the patience may take to end once they are cancelled."""
 
@@ -28,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class WebServer(uvicorn.Server):
-    """Serves `app` on a bound socket until it is stopped. `on_ready` is called once it accepts connections.
+    """Serves `app` on bound sockets until it is stopped. `on_ready` is called once it accepts connections.
 
     The end: no connection is accepted, idle ones are closed, and those with a request are once it is answered; `drain`
     ends the websockets in its own time and returns when nothing is under way any more. `patience_s` after the beginning
@@ -45,6 +48,7 @@ class WebServer(uvicorn.Server):
         cut_off: Callable[[], None],
         runtime: Runtime,
         patience_s: float = STOP_PATIENCE_S,
+        more: tuple[socket.socket, ...] = (),
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -70,10 +74,11 @@ class WebServer(uvicorn.Server):
         self._draining: asyncio.Task[None] | None = None
         self._runtime = runtime
         self._patience_s = patience_s
+        self._more = more
 
     async def run_until_stopped(self) -> None:
         """Accept connections until `stop`; then let what is under way finish, for a while, and close what is open."""
-        await self.serve(sockets=[self._bound])
+        await self.serve(sockets=[self._bound, *self._more])
 
     def stop(self) -> None:
         """Begin to stop; a second call does not wait for what is under way."""
@@ -81,10 +86,9 @@ class WebServer(uvicorn.Server):
             self.force_exit = True
             if self._draining is not None:
                 self._draining.cancel()
+        elif self.started:
+            self._stop_accepting()
         self.should_exit = True
-        if self.started:
-            for server in self.servers:
-                server.close()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -97,11 +101,13 @@ class WebServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         deadline = self._runtime.monotonic() + self._patience_s
+        if not self.force_exit:
+            self._draining = self._runtime.spawn(self._drain(), name="drain")
+            await self._runtime.sleep(FIRST_REQUEST_S)
         for connection in list(self.server_state.connections):
             if not isinstance(connection, WEBSOCKET_PROTOCOL):
                 connection.shutdown()
-        if not self.force_exit:
-            self._draining = self._runtime.spawn(self._drain(), name="drain")
+        if self._draining is not None:
             await asyncio.wait((self._draining,), timeout=self._patience_s)
             if not self._draining.done():
                 logger.warning("calls are still running %g s after the stop signal; they are cut off", self._patience_s)
@@ -111,3 +117,21 @@ class WebServer(uvicorn.Server):
         remaining_s = max(LAST_WAIT_S, deadline - self._runtime.monotonic())
         self.config.timeout_graceful_shutdown = remaining_s  # type: ignore[assignment]  # any number will do
         await super().shutdown(sockets)
+
+    def _stop_accepting(self) -> None:
+        # What the system has accepted and we have not would be reset; connections from now on are another process's.
+        with contextlib.suppress(OSError):
+            while True:
+                accepted, _ = self._bound.accept()
+                accepted.setblocking(False)
+                self._runtime.spawn(self._take_in(accepted), name="last connections")
+        for server in self.servers:
+            server.close()
+
+    async def _take_in(self, accepted: socket.socket) -> None:
+        def protocol() -> asyncio.Protocol:
+            return self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn's own startup does
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        await asyncio.get_running_loop().connect_accepted_socket(protocol, accepted)
