@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 from dataclasses import replace
 
 import pytest
@@ -244,6 +245,40 @@ async def test_nobody_on_one_node_fails_for_contention(serve):
     assert all(outcome.ok for outcome in outcomes)
     values = [await world.value("counters:value", name=f"{number}") for number in range(3)]
     assert values == [20.0, 20.0, 20.0]
+
+
+BESET = """
+import builtins
+from concave import mutation, v
+from .counters import find
+
+@mutation(args={"name": v.string()}, returns=v.number())
+async def increment(ctx, name):
+    counter = await find(ctx, name)
+    await builtins.overtake()
+    await ctx.db.patch(counter["_id"], {"value": counter["value"] + 1})
+    return counter["value"] + 1
+"""
+
+
+async def test_who_lost_in_a_line_is_overtaken_by_nobody(serve, monkeypatch):
+    world = await serve(FILES | {"beset.py": BESET})
+    await world.mutation("counters:increment", name="a")
+    overtakes = []
+
+    async def overtake():
+        """Another mutation is committed between what the beset one reads and its own commit, if that can be."""
+        overtakes.append(asyncio.ensure_future(world.mutation("counters:increment", name="a")))
+        await asyncio.wait(overtakes, timeout=0.2)
+
+    monkeypatch.setattr(builtins, "overtake", overtake, raising=False)
+    async with asyncio.timeout(20):
+        outcome = await world.mutation("beset:increment", name="a")
+        runs = len(overtakes)
+        await asyncio.gather(*overtakes)
+    assert outcome.ok
+    assert runs <= 4, "lost by itself, lost in the line to what came from outside, and then no more"
+    assert await world.value("counters:value", name="a") == 2.0 + len(overtakes)
 
 
 async def test_a_failure_in_a_line_rests_on_what_was_committed(serve):
