@@ -18,16 +18,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from concave.auth.accounts import Accounts, open_accounts
 from concave.auth.authenticator import Authenticator
+from concave.cli.listening import url_of
 from concave.cli.process import on_stop_signals
 from concave.cli.pushing import push_schema
 from concave.cli.web_server import STOP_PATIENCE_S, WebServer
 from concave.functions.attempts import RunnerOptions
+from concave.functions.auth_config import AuthConfig
 from concave.functions.loader import LoadedApp
 from concave.functions.logs import install as catch_function_logs
 from concave.functions.runner import FunctionRunner
 from concave.http.app import create_app
 from concave.http.health import health_routes
+from concave.http.sign_in import sign_in_routes
 from concave.http.sync_socket import SyncSocket
 from concave.reactive.engine import Engine
 from concave.reactive.readiness import Readiness
@@ -72,6 +76,7 @@ class Node:
         name: str,
         store: MongoStore,
         engine: Engine,
+        auth: AuthConfig,
         authenticator: Authenticator,
         readiness: Readiness,
         options: NodeOptions,
@@ -85,17 +90,34 @@ class Node:
         self._options = options
         self._limits = limits
         self._runtime = runtime
+        self._auth = auth
+        self._url = ""
+        """Where the node listens; known once it serves."""
+        self._accounts: Accounts | None = None
         self.engine = engine
 
     async def push(self, app: LoadedApp, progress: PushProgress | None = None) -> None:
         """Serve another version of the app: bring its schema to the database first. Raises as `push_schema`."""
         catalog = await push_schema(self._store, compile_plan(app.schema), progress)
         self.engine.swap_app(app, catalog)
-        self._authenticator.configure(app.auth)
+        self._auth = app.auth
+        if self._url:
+            await self._trust_providers()
+
+    async def _trust_providers(self) -> None:
+        """Let the app's auth providers vouch for users, the built-in one included. Raises `OverloadError`."""
+        provider = self._auth.password_provider
+        if provider is None:
+            self._accounts = None
+        elif self._accounts is None or provider != self._accounts.provider:
+            self._accounts = await open_accounts(self._store.auth_records(), provider, self._url, self._runtime)
+        self._authenticator.configure(self._auth, None if self._accounts is None else self._accounts.trusted)
 
     async def serve(self, bound: socket.socket, on_ready: Callable[[], None]) -> None:
         """Accept connections until a stop signal; then finish what is under way and send clients elsewhere, bounded by
         `shutdown_timeout_s`. A second signal does not wait."""
+        self._url = url_of(bound)
+        await self._trust_providers()
         sync_socket = SyncSocket(self.engine, self._runtime, verifier=self._authenticator)
         application = create_app(
             self.engine,
@@ -104,6 +126,7 @@ class Node:
             limits=self._limits,
             static_dir=self._options.web_dir,
             health=health_routes(self.name, self.readiness),
+            sign_in=sign_in_routes(lambda: self._accounts),
         )
 
         async def drain() -> None:
@@ -155,7 +178,6 @@ async def started_node(
         runner.swap(app, catalog)
         engine = Engine(store, timeline, committer, runner, runtime, limits)
         authenticator = Authenticator(options.admin_key, runtime)
-        authenticator.configure(app.auth)
         registry = store.registry(lambda: (timeline.last_seq, timeline.latest_ts))
         trimmer = store.log_trimmer(registry, options.retention)
         await engine.start()
@@ -163,7 +185,7 @@ async def started_node(
             runtime.spawn(registry.run(), name="node registry")
             runtime.spawn(trimmer.run(), name="log trimmer")
             readiness = Readiness(engine, timeline, registry, runtime)
-            yield Node(name, store, engine, authenticator, readiness, options, limits, runtime)
+            yield Node(name, store, engine, app.auth, authenticator, readiness, options, limits, runtime)
         finally:
             await engine.close()
             await authenticator.close()

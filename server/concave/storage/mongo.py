@@ -24,6 +24,7 @@ from pymongo.uri_parser import parse_uri
 from concave.schema.catalog import Catalog
 from concave.schema.diff import DatabaseState, diff
 from concave.schema.plan import IndexLayout, Plan
+from concave.storage.auth_records import AuthRecords
 from concave.storage.batch_writer import BatchWriter
 from concave.storage.bson_documents import LOG_ENTRIES
 from concave.storage.commit_log import (
@@ -278,6 +279,10 @@ class MongoStore:
     def registry(self, position: Position) -> NodeRegistry:
         """The live nodes of the database, of which this one, at `position`, is to be one."""
         return NodeRegistry(self._lanes, self._runtime, node=self._node, position=position)
+
+    def auth_records(self) -> AuthRecords:
+        """Accounts and sessions of the built-in auth provider."""
+        return AuthRecords(self._lanes)
 
     def log_trimmer(self, registry: NodeRegistry, retention: LogRetention) -> LogTrimmer:
         return LogTrimmer(self._lanes, registry, self._runtime, node=self._node, retention=retention)

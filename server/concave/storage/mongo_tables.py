@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concave.schema.catalog import Catalog
 from concave.schema.plan import IndexLayout, TableLayout, TablePlan
 from concave.schema.validators import resolve_docs
+from concave.storage.auth_records import AUTH_COLLECTIONS
 from concave.storage.bounds import BoundsCompiler
 from concave.storage.bson_documents import DocumentCodec
 from concave.storage.projection import Projection, compile_projection
@@ -16,7 +17,7 @@ from concave.values.types import Document
 TURNS = "_turns"
 """One document, replaced by each node that asks for a turn to commit: `{_id: "wanted", node, n}`."""
 
-SYSTEM_COLLECTIONS = ("_commits", "_tables", "_schema", "_nodes", "_leases", TURNS)
+SYSTEM_COLLECTIONS = ("_commits", "_tables", "_schema", "_nodes", "_leases", TURNS, *AUTH_COLLECTIONS)
 MONGO_ID_INDEX = "_id_"
 
 
