@@ -28,10 +28,9 @@ from concave.storage.store import (
     ForeignWrite,
     PushRefused,
     RemoteCommit,
-    StoreError,
     StoreUnavailable,
 )
-from concave.values.errors import ConfigurationError
+from concave.values.errors import ConfigurationError, DeveloperError
 from concave.values.runtime import SystemRuntime
 from concave.values.timestamps import from_cluster
 from concave.values.types import Int64, Timestamp
@@ -186,9 +185,9 @@ async def test_types_that_convex_lacks_are_an_error_that_says_where(mongo_bench:
     document = mongo_bench.document("messages", channel="a", extra=ObjectId())
     await mongo_world.foreign_insert("messages", document)
     ts = await mongo_bench.store.current_ts()
-    with pytest.raises(StoreError, match=rf"messages/{document['_id']}.*ObjectId"):
+    with pytest.raises(DeveloperError, match=rf"{document['_id']} stored in table `messages`.*ObjectId"):
         await mongo_bench.store.get("messages", document["_id"], ts)
-    with pytest.raises(StoreError, match="messages"):
+    with pytest.raises(DeveloperError, match=document["_id"]):
         await mongo_bench.all("messages", "by_channel", ts)
     # The connection is as good as before.
     assert await mongo_bench.store.count("messages", ts) == 1

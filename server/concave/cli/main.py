@@ -121,6 +121,20 @@ def data(
         print_documents(table, app_dir, db=db, data_dir=data_dir, limit=limit, order=order, as_json=as_json)
 
 
+@app.command()
+def doctor(
+    app_dir: AppDir = DEFAULT_APP,
+    db: Db = None,
+    data_dir: DataDir = DEFAULT_DATA,
+    documents: Annotated[bool, typer.Option("--documents", help="Check all documents, not only a sample.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look for what is wrong with the database: lost tables and indexes, validators, documents. Exit status 1 if so."""
+    from concave.cli.doctor import doctor as command
+
+    raise typer.Exit(command(app_dir, db=db, data_dir=data_dir, all_documents=documents, as_json=as_json))
+
+
 @schema.command()
 def plan(
     app_dir: AppDir = DEFAULT_APP, db: Db = None, data_dir: DataDir = DEFAULT_DATA, as_json: AsJson = False
@@ -133,12 +147,18 @@ def plan(
 
 @schema.command()
 def push(
-    app_dir: AppDir = DEFAULT_APP, db: Db = None, data_dir: DataDir = DEFAULT_DATA, as_json: AsJson = False
+    app_dir: AppDir = DEFAULT_APP,
+    db: Db = None,
+    data_dir: DataDir = DEFAULT_DATA,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Also correct index columns that another program let go stale.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Create in the database what the schema declares. Removes nothing."""
+    """Create in the database what the schema declares, and what of it was lost. Removes nothing."""
     from concave.cli.schema_commands import push as command
 
-    command(app_dir, db=db, data_dir=data_dir, as_json=as_json)
+    command(app_dir, db=db, data_dir=data_dir, repair=repair, as_json=as_json)
 
 
 @schema.command()

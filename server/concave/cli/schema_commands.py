@@ -25,19 +25,19 @@ def show_plan(app_dir: Path, *, db: str | None, data_dir: Path, as_json: bool) -
     plan = compile_plan(load(app_dir).schema)
 
     async def compare() -> PlanDiff:
-        async with _store(app_dir, db, data_dir) as store:
+        async with opened_store(app_dir, db, data_dir) as store:
             return diff(plan, await store.database_state())
 
     _print_diff(asyncio.run(compare()), as_json=as_json)
 
 
-def push(app_dir: Path, *, db: str | None, data_dir: Path, as_json: bool) -> None:
+def push(app_dir: Path, *, db: str | None, data_dir: Path, repair: bool, as_json: bool) -> None:
     """Bring the schema to the database and print what was done. Raises `ConfigurationError` if its data breaks it."""
     plan = compile_plan(load(app_dir).schema)
 
     async def bring() -> PlanDiff:
-        async with _store(app_dir, db, data_dir) as store:
-            return await _push(store, plan)
+        async with opened_store(app_dir, db, data_dir) as store:
+            return await _push(store, plan, repair=repair)
 
     _print_diff(asyncio.run(bring()), as_json=as_json)
 
@@ -47,7 +47,7 @@ def show_stats(app_dir: Path, *, db: str | None, data_dir: Path, as_json: bool) 
     plan = compile_plan(load(app_dir).schema)
 
     async def measure() -> list[dict[str, Any]]:
-        async with _store(app_dir, db, data_dir) as store:
+        async with opened_store(app_dir, db, data_dir) as store:
             if not diff(plan, await store.database_state()).is_empty:
                 raise ConfigurationError("the database does not have this schema yet: run `concave schema push` first")
             await _push(store, plan)
@@ -68,18 +68,19 @@ def show_stats(app_dir: Path, *, db: str | None, data_dir: Path, as_json: bool) 
         _print_stats(rows)
 
 
-async def _push(store: MongoStore, plan: Plan) -> PlanDiff:
+async def _push(store: MongoStore, plan: Plan, *, repair: bool = False) -> PlanDiff:
     difference = diff(plan, await store.database_state())
     progress = ProgressLine()
     try:
-        await push_schema(store, plan, progress)
+        await push_schema(store, plan, progress, repair=repair)
     finally:
         progress.finish()
     return difference
 
 
 @asynccontextmanager
-async def _store(app_dir: Path, db: str | None, data_dir: Path) -> AsyncIterator[MongoStore]:
+async def opened_store(app_dir: Path, db: str | None, data_dir: Path) -> AsyncIterator[MongoStore]:
+    """The store of the database that a command works on; nothing is pushed to it."""
     runtime = SystemRuntime()
     async with database(app_dir, db, data_dir, runtime) as uri:
         store = MongoStore(uri, runtime=runtime, node="schema command")

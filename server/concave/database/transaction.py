@@ -183,6 +183,16 @@ class Transaction:
         """As `scan`, but the caller must call `depend` and `count_read` for the rows that it uses, in this order."""
         if limit <= 0 or bounds.low >= bounds.high:
             return []
+        try:
+            return await self._fetch(table, index, bounds, order, limit)
+        except DeveloperError:
+            # A stored document cannot be read, or the index is gone: once that is mended a live query is to run again.
+            self.depend(table, index, bounds, order, None)
+            raise
+
+    async def _fetch(
+        self, table: str, index: IndexLayout, bounds: KeyRange, order: Order, limit: int
+    ) -> list[Document]:
         low, high = bounds.low, bounds.high
         own = self._own.rows(table, index, low, high) if self._own else None
         if own is None:

@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from concave.database.transaction import Transaction, copy_document
 from concave.database.user_clock import timed_out as timed_out
+from concave.functions.blame import blamed_document
 from concave.functions.contexts import policies_of
 from concave.functions.execution import SnapshotReads, Snapshots, call_nested, execute
 from concave.functions.frames import Frame, Identity, Run
@@ -123,6 +124,8 @@ class Attempts:
             failure = timed_out(run.clock.limit_s)
         elif isinstance(failure, ConcaveError) and not is_function_failure(failure):
             raise failure
+        elif failure is not None:
+            failure = await blamed_document(tx, self._store, failure) or failure
         args_bytes, args_bytes_max = size(args), self._limits.args_bytes_max
         if args_bytes > args_bytes_max * self._limits.warn_fraction:
             log.add(

@@ -28,10 +28,13 @@ class IndexState:
 
 @dataclass(frozen=True, slots=True)
 class CollectionState:
-    """A collection as the database has it. `validator` is the collection's option as the server returns it."""
+    """A collection as the database has it. `validator` is the collection's option as the server returns it; if it is
+    not `enforced`, documents that break it are let in. `pre_images`: the change stream has old versions."""
 
     indexes: dict[str, IndexState]
     validator: dict[str, Any] | None = None
+    enforced: bool = True
+    pre_images: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class DatabaseState:
 class Change:
     """One difference. `index` is what the plan wants, for kind `index`; `detail` says more for people."""
 
-    kind: Literal["table", "index", "validator"]
+    kind: Literal["table", "index", "validator", "pre-images"]
     table: str
     name: str | None = None
     detail: str = ""
@@ -108,9 +111,11 @@ def diff(plan: Plan, state: DatabaseState) -> PlanDiff:
         collection = state.collections.get(name)
         if collection is None:
             creates.append(Change("table", name))
-            collection = CollectionState({}, table.mongo_validator)
-        elif collection.validator != table.mongo_validator:
+            collection = CollectionState({}, table.mongo_validator, pre_images=table.pre_images)
+        elif collection.validator != table.mongo_validator or not collection.enforced:
             changes.append(Change("validator", name, detail=_validator_detail(collection)))
+        if table.pre_images and not collection.pre_images:
+            changes.append(Change("pre-images", name, detail="foreign updates invalidate the whole table now"))
         for index in table.mongo_indexes:
             held = collection.indexes.get(index.name)
             if held is None:
@@ -119,6 +124,8 @@ def diff(plan: Plan, state: DatabaseState) -> PlanDiff:
                 detail = f"{_index_detail(index)}; now {_index_detail(held)}"
                 changes.append(Change("index", name, index.name, detail, index))
         extras += _extra_indexes(name, table, collection)
+        if collection.pre_images and not table.pre_images:
+            extras.append(Change("pre-images", name))
     extras += [
         Change("table", name)
         for name in sorted(state.collections)
@@ -134,7 +141,11 @@ def _extra_indexes(name: str, table: TablePlan, collection: CollectionState) -> 
 
 
 def _validator_detail(collection: CollectionState) -> str:
-    return "documents are not checked by the database now" if not collection.validator else "the document type changed"
+    if not collection.validator:
+        return "documents are not checked by the database now"
+    if not collection.enforced:
+        return "the database lets documents in that break it now"
+    return "the document type changed"
 
 
 def _index_detail(index: MongoIndex | IndexState) -> str:

@@ -136,6 +136,7 @@ class TablePlan:
     """What one collection needs. Mongo's own index on `_id` is not listed.
 
     `document_type` is the documents' validator without system fields, `v.any()` where documents are not checked.
+    `pre_images`: the collection's change stream is to have old versions.
     """
 
     layout: TableLayout
@@ -144,6 +145,7 @@ class TablePlan:
     document_type: Validator
     search_indexes: tuple[SearchIndexDefinition, ...] = ()
     vector_indexes: tuple[VectorIndexDefinition, ...] = ()
+    pre_images: bool = False
 
     @property
     def mongo_validator(self) -> dict[str, Any]:
@@ -168,6 +170,7 @@ class Plan:
             "format": _FORMAT,
             "schema": self.schema.to_json(),
             "tables": {name: (table.mongo_indexes, table.json_schema) for name, table in self.tables.items()},
+            "pre_images": [name for name, table in self.tables.items() if table.pre_images],
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -195,6 +198,7 @@ def _compile_table(name: str, table: TableDefinition, *, checked: bool) -> Table
         document_type=document,
         search_indexes=tuple(table.search_indexes),
         vector_indexes=tuple(table.vector_indexes),
+        pre_images=table.has_pre_images,
     )
 
 

@@ -31,6 +31,7 @@ from bson.max_key import MaxKey
 from bson.min_key import MinKey
 from bson.objectid import ObjectId
 from bson.regex import Regex
+from bson.timestamp import Timestamp as BsonTimestamp
 
 from concave.schema.json_schema import HIDDEN_FIELD
 from concave.schema.plan import TableLayout
@@ -115,7 +116,10 @@ class DocumentCodec:
         return self._has_hidden
 
     def finish(self, documents: list[Document]) -> list[Document]:
-        """Turn documents as decoded with `options` into Convex documents, in place."""
+        """Turn documents as decoded with `options` into Convex documents, in place.
+
+        Raises `ForeignTypeError` for one without the `_id` and `_creationTime` that the engine rests on.
+        """
         # Of an earlier schema, documents may hold encoded columns that this one does not have.
         for document in documents:
             document.pop(HIDDEN_FIELD, None)
@@ -126,6 +130,9 @@ class DocumentCodec:
                     document["_creationTime"] = float(document["_creationTime"])
                 if correct is not None:
                     correct(document)
+        for document in documents:
+            if type(document.get("_creationTime")) is not float or type(document.get("_id")) is not str:
+                raise ForeignTypeError("it has no string `_id` or no number `_creationTime`")
         return documents
 
     def stored(self, document: Document) -> Document:
@@ -142,7 +149,7 @@ def foreign_value(value: Any, path: str = "") -> str | None:
         inner = [(f"{path}.{name}", item) for name, item in value.items()]
     elif isinstance(value, list):
         inner = [(f"{path}[{position}]", item) for position, item in enumerate(value)]
-    elif isinstance(value, (*_FOREIGN_TYPES, DatetimeMS)):
+    elif isinstance(value, (*_FOREIGN_TYPES, DatetimeMS, BsonTimestamp)):
         return f"at {path}: the BSON type {type(value).__name__} is no Convex value"
     else:
         return None

@@ -8,6 +8,11 @@ than the newest entry's.
 * `FeedProgress` follows from the stream's resume token, so an idle node's time moves on, too.
 * After a lost connection the stream goes on behind the last batch. Where the server has no history left, or cannot
   deliver an event, all is taken as changed (`FeedGap`) and the stream starts again from now: late, never wrong.
+* A foreign update or delete is precise where the collection keeps pre-images (`define_table(...).pre_images()`) and the
+  table has no encoded index columns; else the whole table is taken as changed. The new document is the one that is
+  there when the event is read: where it has changed again by then, the next event brings the keys in between.
+* A dropped or renamed collection, and indexes that come and go, change the whole table: a query that failed for want of
+  an index runs again when it is back.
 * A foreign document whose encoded index columns are missing or stale gets them here; the repair is a foreign write
   itself, so queries that ran before it run again.
 """
@@ -53,7 +58,9 @@ AWAIT_MS: Final = 250
 """How long the server holds a request that has nothing to say. An idle node's time moves on in such steps."""
 
 BACKOFF_S_MAX: Final = 5.0
-_OPERATIONS: Final = ("insert", "update", "replace", "delete", "drop", "rename", "dropDatabase", "invalidate")
+_CHANGES: Final = ("insert", "update", "replace", "delete")
+_LOSSES: Final = ("drop", "rename", "dropIndexes")
+_OPERATIONS: Final = (*_CHANGES, *_LOSSES, "create", "createIndexes", "dropDatabase", "invalidate")
 _RAW: Final[CodecOptions[Any]] = CodecOptions(document_class=RawBSONDocument)
 _CURSOR_COLLECTION: Final = "$cmd.aggregate"
 _KEY_STRING_TIMESTAMP: Final = 0x82
@@ -86,8 +93,8 @@ class ChangeFeed:
         self._heard_of = heard_of
         self._commit: tuple[bytes, int] | None = None
         """Session and number of the transaction that brought the newest log entry."""
-        self._repairs: list[tuple[str, str, dict[str, str]]] = []
-        """(table, id, encoded columns) of documents that lack them."""
+        self._repairs: list[tuple[str, str, Any, dict[str, str]]] = []
+        """(table, id, what is there, encoded columns) of documents that lack them."""
 
     async def events(self, after: Timestamp) -> AsyncGenerator[FeedEvent, None]:
         """Everything after `after`, until cancelled."""
@@ -166,7 +173,12 @@ class ChangeFeed:
 
     def _pipeline(self, start: dict[str, Any]) -> list[dict[str, Any]]:
         hidden = [name for name in SYSTEM_COLLECTIONS if name not in (COMMITS, TURNS)]
-        stream = {"fullDocument": "updateLookup", "fullDocumentBeforeChange": "whenAvailable", **start}
+        stream = {
+            "fullDocument": "updateLookup",
+            "fullDocumentBeforeChange": "whenAvailable",
+            "showExpandedEvents": True,  # indexes come and go
+            **start,
+        }
         wanted = {
             "lsid.id": {"$ne": self._own_session},
             "ns.coll": {"$nin": hidden},
@@ -218,7 +230,14 @@ class ChangeFeed:
         yield RemoteCommit(entry)
 
     def _foreign_write(self, table: MongoTable, operation: str, event: Any, ts: Timestamp) -> ForeignWrite:
-        if operation not in ("insert", "update", "replace", "delete"):
+        if operation not in _CHANGES:
+            if operation in _LOSSES:
+                logger.warning(
+                    "table %s lost its collection or an index (%s): `concave doctor` says what is missing and "
+                    "`concave schema push` creates it again",
+                    table.name,
+                    operation,
+                )
             return ForeignWrite(table.name, ts, None, precise=False)
         document_id = event["documentKey"].get("_id")
         try:
@@ -247,15 +266,21 @@ class ChangeFeed:
         if repair and table.codec.has_hidden:
             wanted = table.layout.hidden(document)
             if wanted is not None and wanted != hidden:
-                self._repairs.append((table.name, document["_id"], wanted))
+                self._repairs.append((table.name, document["_id"], hidden, wanted))
         return document
 
     async def _repair(self) -> None:
         """Write the missing columns. Another node may do the same: then one of the two changes nothing."""
         repairs, self._repairs = self._repairs, []
-        for table, document_id, hidden in repairs:
-            statement = {"q": {"_id": document_id}, "u": {"$set": {HIDDEN_FIELD: hidden}}}
-            command = {"update": table, "updates": [statement], "writeConcern": {"w": "majority"}}
+        for table, document_id, found, hidden in repairs:
+            # Whoever writes the document meanwhile writes its columns, too.
+            statement = {"q": {"_id": document_id, HIDDEN_FIELD: found}, "u": {"$set": {HIDDEN_FIELD: hidden}}}
+            command = {
+                "update": table,
+                "updates": [statement],
+                "bypassDocumentValidation": True,
+                "writeConcern": {"w": "majority"},
+            }
             try:
                 await self._lanes.command(command)
             except OperationFailure as error:

@@ -5,7 +5,8 @@ multi-version: each index maps key bytes to the versions that had that key, so t
 be scanned.
 
 Not reproduced: durability, round trips, and refusals by a database-side validator for what Python's types cannot
-express. A foreign update carries the new document but no old one, as MongoDB's change stream does.
+express. A foreign update carries the new document, and the old one only if the table has pre-images, as MongoDB's
+change stream does.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ class _Table:
     current: dict[str, _Version] = field(default_factory=dict)
     past: dict[str, list[_Version]] = field(default_factory=dict)
     """Every version of a document within the history, oldest first, the current one included."""
+    pre_images: bool = False
     unique: dict[tuple[str, IndexKey], str] = field(default_factory=dict)
     """(index, its unique key) -> id, for the current documents and unique indexes."""
 
@@ -194,14 +196,16 @@ class MemoryDatabase:
                 holders[write.table, *entry] = write.id
 
     def _foreign(self, table: str, id: str, after: Document | None) -> Timestamp:
-        existed = id in self.tables[table].current
+        held = self.tables[table]
+        old = held.current.get(id)
+        before = old.document if old is not None and held.pre_images else None
         ts = self.advance()
         self.apply(table, id, after, ts)
-        keys: tuple[IndexKeyChange, ...] = ()
-        if after is not None:
-            keys = tuple(IndexKeyChange(name, None, key) for name, key in self.tables[table].layout.keys(after).items())
-        write = DocumentWrite(table, id, None, _copy(after), keys)
-        self.publish(ts, None, ForeignWrite(table, ts, write, precise=after is not None and not existed))
+        before_keys = held.layout.keys(before) if before is not None else {}
+        after_keys = held.layout.keys(after) if after is not None else {}
+        keys = tuple(IndexKeyChange(name, before_keys.get(name), after_keys.get(name)) for name in held.layout.indexes)
+        write = DocumentWrite(table, id, _copy(before), _copy(after), keys)
+        self.publish(ts, None, ForeignWrite(table, ts, write, precise=old is None or before is not None))
         return ts
 
 
@@ -234,6 +238,7 @@ class MemoryStore:
             if progress is not None:
                 progress(f"table {name}", steps, len(plan.tables))
             self._fit_table(name, table_plan.layout)
+            database.tables[name].pre_images = table_plan.pre_images
         self._catalog = catalog
         self._projections = {
             name: compile_projection(
@@ -450,8 +455,8 @@ class MemoryStore:
             case ForeignWrite(table=table, write=write):
                 if self._layout(table) is None:
                     return None
-                if write is not None and write.after is not None:
-                    keys = self._keys(table, None, write.after)
+                if write is not None and (write.before is not None or write.after is not None):
+                    keys = self._keys(table, write.before, write.after)
                     return replace(event, write=replace(write, after=_copy(write.after), keys=keys))
         return event
 

@@ -26,7 +26,8 @@ from concave.schema.diff import DatabaseState, diff
 from concave.schema.plan import IndexLayout, Plan
 from concave.storage.auth_records import AuthRecords
 from concave.storage.batch_writer import BatchWriter
-from concave.storage.bson_documents import LOG_ENTRIES
+from concave.storage.bson_documents import LOG_ENTRIES, ForeignTypeError
+from concave.storage.checkup import Checkup, Report
 from concave.storage.commit_log import (
     COMMITS,
     REQUEST_KEY,
@@ -37,12 +38,13 @@ from concave.storage.commit_log import (
     request_key,
     snapshot_ts,
 )
+from concave.storage.database_state import read_database_state
 from concave.storage.feed import ChangeFeed
 from concave.storage.lane import PLAIN, Codec, Lanes, Reply
 from concave.storage.log_trimmer import LogRetention, LogTrimmer
 from concave.storage.mongo_tables import MONGO_ID_INDEX, TURNS, MongoTable, MongoTables
 from concave.storage.node_registry import NodeRegistry, Position
-from concave.storage.push import SchemaPush, read_database_state
+from concave.storage.push import SchemaPush
 from concave.storage.store import (
     FeedEvent,
     LogEntry,
@@ -54,7 +56,9 @@ from concave.storage.store import (
     StoreError,
     StoreUnavailable,
     TableStats,
+    stored_document_invalid,
 )
+from concave.storage.stored_documents import UNDECODED, decoded, index_missing
 from concave.storage.table_numbers import missing_numbers
 from concave.values.errors import ConfigurationError
 from concave.values.runtime import Runtime
@@ -69,6 +73,10 @@ READ_MS_MAX: Final = 15_000
 
 _SNAPSHOT_GONE: Final = frozenset((239, 246))
 """SnapshotTooOld, and SnapshotUnavailable: a collection or index is younger than the snapshot."""
+
+
+_INDEX_MISFITS: Final = frozenset((2, 51174, 51175, 51176))
+"""BadValue, of a hint that names no index; and min or max that do not fit the one that it names."""
 
 
 class MongoStore:
@@ -124,8 +132,9 @@ class MongoStore:
             await self._client.close()
             self._client = None
 
-    async def push(self, plan: Plan, *, progress: PushProgress | None = None) -> Catalog:
-        catalog = await SchemaPush(self._lanes, self._runtime, plan, progress).run()
+    async def push(self, plan: Plan, *, progress: PushProgress | None = None, repair: bool = False) -> Catalog:
+        """As the contract says; `repair` also corrects encoded index columns that another program let go stale."""
+        catalog = await SchemaPush(self._lanes, self._runtime, plan, progress, repair=repair).run()
         self._tables = MongoTables(catalog)
         return catalog
 
@@ -147,6 +156,10 @@ class MongoStore:
         """The database as it is, for `schema.diff`."""
         return await read_database_state(self._lanes)
 
+    async def check_up(self, plan: Plan, *, sample: int | None, progress: PushProgress | None = None) -> Report:
+        """What is wrong with the database, seen from a plan; see `Checkup`. Changes nothing."""
+        return await Checkup(self._lanes, plan, sample, progress).run()
+
     async def current_ts(self) -> Timestamp:
         reply = await self._read(
             {"find": COMMITS, "filter": {"_id": 0}, "limit": 1, "readConcern": {"level": "snapshot"}}, PLAIN
@@ -164,11 +177,10 @@ class MongoStore:
             return None
         command = {"find": table, "filter": {"_id": id}, "limit": 1, "singleBatch": True, **_at(ts)}
         try:
-            reply = await self._read(command, held.codec.options)
-        except InvalidBSON as error:
-            raise StoreError(f"{table}/{id} holds what is no Convex value: {error}") from error
-        found: list[Document] = reply["cursor"]["firstBatch"]
-        return held.codec.finish(found)[0] if found else None
+            found: list[Document] = (await self._read(command, held.codec.options))["cursor"]["firstBatch"]
+            return held.codec.finish(found)[0] if found else None
+        except (InvalidBSON, ForeignTypeError) as error:
+            raise await self._explain(held, command, error) from error
 
     async def scan(
         self, table: str, index: IndexLayout, low: bytes, high: bytes, *, order: Order, limit: int, ts: Timestamp
@@ -199,9 +211,9 @@ class MongoStore:
                 more = {"getMore": reply["cursor"]["id"], "collection": table}
                 reply = await self._read(more, held.codec.options)
                 documents += reply["cursor"]["nextBatch"]
-        except InvalidBSON as error:
-            raise StoreError(f"a document in {table} holds what is no Convex value: {error}") from error
-        return held.codec.finish(documents)
+            return held.codec.finish(documents)
+        except (InvalidBSON, ForeignTypeError) as error:
+            raise await self._explain(held, command, error) from error
 
     async def count(self, table: str, ts: Timestamp) -> int:
         if self._table(table) is None:
@@ -315,12 +327,27 @@ class MongoStore:
         found: list[Document] = reply["cursor"]["firstBatch"]
         return found
 
+    async def _explain(self, table: MongoTable, command: dict[str, Any], error: Exception) -> Exception:
+        """The error that names which of the documents that the command finds cannot be read, and why."""
+        reply = await self._read(command, UNDECODED)
+        documents: list[Any] = reply["cursor"]["firstBatch"]
+        while reply["cursor"]["id"]:
+            reply = await self._read({"getMore": reply["cursor"]["id"], "collection": table.name}, UNDECODED)
+            documents += reply["cursor"]["nextBatch"]
+        for document in documents:
+            problem = decoded(document, table.codec)
+            if isinstance(problem, str):
+                return stored_document_invalid(table.name, document["_id"], problem)
+        return StoreError(f"a document in {table.name} cannot be read: {error}")
+
     async def _read(self, command: dict[str, Any], codec: Codec) -> Reply:
         try:
             return await self._lanes.command(command, codec=codec)
         except OperationFailure as error:
             if error.code in _SNAPSHOT_GONE:
                 raise SnapshotTooOld(str(error)) from error
+            if error.code in _INDEX_MISFITS and command.get("hint", MONGO_ID_INDEX) != MONGO_ID_INDEX:
+                raise index_missing(command["find"], command["hint"], str(error)) from error
             raise StoreError(f"MongoDB refused to read: {error}") from error
 
     @property

@@ -11,27 +11,35 @@ changed. Each step may be repeated, and two nodes may push at once: what the oth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
-import bson
 import orjson
-from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from concave.schema.catalog import Catalog
-from concave.schema.diff import Change, CollectionState, DatabaseState, IndexState, diff
+from concave.schema.diff import Change, DatabaseState, diff
 from concave.schema.json_schema import HIDDEN_FIELD
-from concave.schema.plan import MongoIndex, Plan
+from concave.schema.plan import MongoIndex, Plan, TableLayout
 from concave.schema.validators import resolve_docs
-from concave.storage.bson_documents import DocumentCodec, ForeignTypeError, foreign_value
+from concave.storage.bson_documents import DocumentCodec
 from concave.storage.commit_log import COMMITS, REQUEST_KEY
-from concave.storage.document_check import BAD_DOCUMENTS_MAX, DocumentCheck, system_field_problem
-from concave.storage.lane import Codec, Lanes
+from concave.storage.database_state import (
+    PRE_IMAGES,
+    SCHEMA_ID,
+    codec_of,
+    document_batches,
+    find_all,
+    read_database_state,
+    read_numbers,
+)
+from concave.storage.document_check import BAD_DOCUMENTS_MAX, DocumentCheck
+from concave.storage.lane import Lanes
 from concave.storage.mongo_tables import SYSTEM_COLLECTIONS
 from concave.storage.store import BadDocument, PushProgress, PushRefused, StoreError
+from concave.storage.stored_documents import UNDECODED, decoded, stored_columns
 from concave.storage.table_numbers import missing_numbers
 from concave.values.runtime import Runtime
 from concave.values.types import Document
@@ -42,23 +50,24 @@ PARALLEL_MAX: Final = 8
 """Collections that are worked on at a time."""
 
 INDEX_BUILD_TIMEOUT_S: Final = 6 * 3600.0
-SCAN_BATCH: Final = 1_000
 NUMBERING_ATTEMPTS: Final = 5
 
-_UNDECODED: Final[Any] = CodecOptions(document_class=RawBSONDocument)
-_AS_FOUND: Final[Codec] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 _MAJORITY: Final = {"w": "majority"}
 _NAMESPACE_EXISTS: Final = 48
 _NAMESPACE_NOT_FOUND: Final = 26
 _INDEX_NOT_FOUND: Final = 27
-_SCHEMA_ID: Final = "current"
 
 
 class SchemaPush:
     """One push. `progress` is called after each step of the long parts."""
 
-    def __init__(self, lanes: Lanes, runtime: Runtime, plan: Plan, progress: PushProgress | None) -> None:
+    def __init__(
+        self, lanes: Lanes, runtime: Runtime, plan: Plan, progress: PushProgress | None, *, repair: bool = False
+    ) -> None:
+        """With `repair`, encoded index columns of all documents are compared and corrected: a walk over each table that
+        has such columns."""
         self._lanes = lanes
+        self._repair = repair
         self._runtime = runtime
         self._plan = plan
         self._progress = progress
@@ -78,6 +87,8 @@ class SchemaPush:
         difference = diff(plan, state)
         tentative = Catalog(plan, state.tables | missing_numbers(state.tables, plan.user_tables))
         if difference.is_empty and not missing_numbers(state.tables, plan.user_tables):
+            await self._create_indexes(COMMITS, [REQUESTS_INDEX])
+            await self._fill_hidden_columns(tentative, await self._tables_lacking_columns(tentative, state))
             return tentative
         stored = await self._stored_types()
         types = _document_types(tentative)
@@ -87,15 +98,17 @@ class SchemaPush:
         await self._create_system_collections(state)
         catalog = Catalog(plan, await self._number_tables(state))
         await self._each("creating tables", difference.creates, "table", self._create_collection)
-        await self._each("setting validators", difference.changes, "validator", self._set_validator)
-        await self._fill_hidden_columns(catalog, changed)
+        await self._each("setting validators", difference.changes, "validator", self._set_options)
+        await self._each("keeping old versions", difference.changes, "pre-images", self._set_options)
+        lacking = await self._tables_lacking_columns(catalog, state)
+        await self._fill_hidden_columns(catalog, sorted({*changed, *lacking}))
         await self._build_indexes(state, (*difference.creates, *difference.changes))
         await self._remember(types)
         return catalog
 
     async def _stored_types(self) -> dict[str, str]:
         """The document types of the tables as they were pushed last, as JSON texts."""
-        found = await _find_all(self._lanes, "_schema", {"_id": _SCHEMA_ID})
+        found = await find_all(self._lanes, "_schema", {"_id": SCHEMA_ID})
         return dict(found[0].get("types", {})) if found else {}
 
     async def _check_documents(self, catalog: Catalog, tables: Sequence[str]) -> None:
@@ -103,8 +116,8 @@ class SchemaPush:
         for done, name in enumerate(tables):
             self._report("checking documents", done, len(tables))
             check = DocumentCheck(catalog, name)
-            codec = _codec(catalog, name)
-            async for documents in _batches(self._lanes, name, {}, _UNDECODED):
+            codec = codec_of(catalog, name)
+            async for documents in document_batches(self._lanes, name, {}, UNDECODED):
                 for document in documents:
                     message = _problem(document, codec, check)
                     if message is not None:
@@ -118,7 +131,7 @@ class SchemaPush:
         for name in SYSTEM_COLLECTIONS:
             if name not in state.collections:
                 await self._create(name, {})
-        await self._create_indexes(COMMITS, [_REQUESTS_INDEX])
+        await self._create_indexes(COMMITS, [REQUESTS_INDEX])
         await self._create_indexes("_tables", [MongoIndex("number", (("number", 1),), unique=True, partial=None)])
 
     async def _number_tables(self, state: DatabaseState) -> dict[str, int]:
@@ -134,11 +147,11 @@ class SchemaPush:
             )
             if not reply.get("writeErrors"):
                 return {**numbers, **missing}
-            numbers = await _read_numbers(self._lanes)
+            numbers = await read_numbers(self._lanes)
         raise StoreError("the tables could not be numbered: another program takes numbers all the time")
 
     async def _create_collection(self, change: Change) -> None:
-        await self._create(change.table, self._validation(change.table))
+        await self._create(change.table, self._options(change.table))
 
     async def _create(self, name: str, options: dict[str, Any]) -> None:
         try:
@@ -149,14 +162,45 @@ class SchemaPush:
             if options:
                 await self._lanes.command({"collMod": name, **options, "writeConcern": _MAJORITY})
 
-    async def _set_validator(self, change: Change) -> None:
-        await self._lanes.command(
-            {"collMod": change.table, **self._validation(change.table), "writeConcern": _MAJORITY}
-        )
+    async def _set_options(self, change: Change) -> None:
+        await self._lanes.command({"collMod": change.table, **self._options(change.table), "writeConcern": _MAJORITY})
 
-    def _validation(self, table: str) -> dict[str, Any]:
-        validator = self._plan.tables[table].mongo_validator
-        return {"validator": validator, "validationLevel": "strict", "validationAction": "error"}
+    def _options(self, table: str) -> dict[str, Any]:
+        plan = self._plan.tables[table]
+        options = {"validator": plan.mongo_validator, "validationLevel": "strict", "validationAction": "error"}
+        # Never switched off: another program may have asked for it.
+        return options | ({PRE_IMAGES: {"enabled": True}} if plan.pre_images else {})
+
+    async def _tables_lacking_columns(self, catalog: Catalog, state: DatabaseState) -> list[str]:
+        """Tables with documents without encoded index columns: another program wrote them while no node looked on.
+
+        Asks the indexes, so it costs a look-up for each table with encoded columns; columns that are there and wrong
+        are for `concave doctor` to find. A table that lost an index is taken for one.
+        """
+        held = sorted(catalog.plan.tables.keys() & state.collections.keys())
+        if self._repair:
+            return held
+        found: list[str] = []
+
+        async def look(name: str) -> None:
+            layout = catalog.layout(name)
+            by_column = {index.columns[0].mongo_field: index.name for index in layout.indexes.values()}
+            for column in layout.encoded_columns:
+                index = by_column.get(column.mongo_field)
+                if index is None:
+                    continue
+                if index in state.collections[name].indexes:
+                    command = {"find": name, "filter": {column.mongo_field: {"$exists": False}}, "hint": index}
+                    reply = await self._lanes.command(
+                        command | {"limit": 1, "projection": {"_id": 1}, "readConcern": {"level": "majority"}}
+                    )
+                    if not reply["cursor"]["firstBatch"]:
+                        continue
+                found.append(name)
+                return
+
+        await asyncio.gather(*map(look, held))
+        return found
 
     async def _fill_hidden_columns(self, catalog: Catalog, tables: Sequence[str]) -> None:
         """Write the encoded index columns of documents that lack some of them."""
@@ -165,13 +209,15 @@ class SchemaPush:
             lacking = [{f"{HIDDEN_FIELD}.{column.hidden_key}": {"$exists": False}} for column in layout.encoded_columns]
             if not lacking:
                 continue
-            codec = _codec(catalog, name)
-            async for documents in _batches(self._lanes, name, {"$or": lacking}, codec.options):
-                updates = [
-                    {"q": {"_id": document["_id"]}, "u": {"$set": {HIDDEN_FIELD: layout.hidden(document)}}}
-                    for document in codec.finish(documents)
-                ]
-                reply = await self._lanes.command({"update": name, "updates": updates, "writeConcern": _MAJORITY})
+            wanted: dict[str, Any] = {} if self._repair else {"$or": lacking}
+            codec = codec_of(catalog, name)
+            async for documents in document_batches(self._lanes, name, wanted, UNDECODED):
+                updates = [update for raw in documents if (update := _columns_update(raw, codec, layout)) is not None]
+                if not updates:
+                    continue
+                # Documents that break the schema get their columns, too: readers find them and say what is wrong.
+                command = {"update": name, "updates": updates, "bypassDocumentValidation": True}
+                reply = await self._lanes.command(command | {"writeConcern": _MAJORITY})
                 if reply.get("writeErrors"):
                     raise StoreError(f"index columns of {name} could not be written: {reply['writeErrors'][0]}")
 
@@ -215,12 +261,12 @@ class SchemaPush:
 
     async def _remember(self, types: dict[str, str]) -> None:
         document = {
-            "_id": _SCHEMA_ID,
+            "_id": SCHEMA_ID,
             "fingerprint": self._plan.fingerprint(),
             "schema": orjson.dumps(self._plan.schema.to_json()).decode(),
             "types": types,
         }
-        update = {"q": {"_id": _SCHEMA_ID}, "u": document, "upsert": True}
+        update = {"q": {"_id": SCHEMA_ID}, "u": document, "upsert": True}
         await self._lanes.command({"update": "_schema", "updates": [update], "writeConcern": _MAJORITY})
 
     async def _each(
@@ -255,43 +301,9 @@ class SchemaPush:
             self._progress(what, done, total)
 
 
-_REQUESTS_INDEX: Final = MongoIndex(
+REQUESTS_INDEX: Final = MongoIndex(
     "requests", ((REQUEST_KEY, 1),), unique=True, partial={REQUEST_KEY: {"$exists": True}}
 )
-
-
-async def read_database_state(lanes: Lanes) -> DatabaseState:
-    """The database as it is, for the differ. Collections of the engine itself are left out."""
-    listed = await _cursor(lanes, {"listCollections": 1, "cursor": {"batchSize": 10_000}})
-    collections: dict[str, CollectionState] = {}
-    names = [item for item in listed if item["type"] == "collection" and item["name"] not in SYSTEM_COLLECTIONS]
-
-    async def read(item: Document) -> None:
-        indexes = await _cursor(lanes, {"listIndexes": item["name"], "cursor": {}})
-        validator = item.get("options", {}).get("validator")
-        collections[item["name"]] = CollectionState(
-            {index["name"]: _index_state(index) for index in indexes}, validator
-        )
-
-    await asyncio.gather(*map(read, names))
-    present = {item["name"] for item in listed}
-    numbers = await _read_numbers(lanes) if "_tables" in present else {}
-    found = await _find_all(lanes, "_schema", {"_id": _SCHEMA_ID}) if "_schema" in present else []
-    return DatabaseState(collections, numbers, found[0]["fingerprint"] if found else None)
-
-
-def _index_state(index: Document) -> IndexState:
-    keys = tuple((name, int(direction)) for name, direction in index["key"].items() if direction in (1, -1))
-    return IndexState(keys, index.get("unique", False), index.get("partialFilterExpression"))
-
-
-async def _read_numbers(lanes: Lanes) -> dict[str, int]:
-    return {item["_id"]: int(item["number"]) for item in await _find_all(lanes, "_tables", {})}
-
-
-def _codec(catalog: Catalog, table: str) -> DocumentCodec:
-    plan = catalog.table_plan(table)
-    return DocumentCodec(plan.layout, resolve_docs(plan.document_type, catalog))
 
 
 def _document_types(catalog: Catalog) -> dict[str, str]:
@@ -304,54 +316,18 @@ def _document_types(catalog: Catalog) -> dict[str, str]:
 def _problem(stored: Document, codec: DocumentCodec, check: DocumentCheck) -> str | None:
     """What is wrong with a document as it was found, None if nothing is."""
     assert isinstance(stored, RawBSONDocument)
-    if (problem := system_field_problem(stored)) is not None:
-        return problem
-    try:
-        document = bson.decode(stored.raw, codec.options)
-    except (InvalidBSON, ForeignTypeError) as error:
-        return foreign_value(bson.decode(stored.raw, _AS_FOUND)) or str(error)
-    return check.problem(codec.finish([document])[0])
+    found = decoded(stored, codec)
+    return found if isinstance(found, str) else check.problem(found)
 
 
-async def _find_all(lanes: Lanes, collection: str, wanted: dict[str, Any]) -> list[Document]:
-    """All documents of one of the engine's own, small collections."""
-    command = {"find": collection, "filter": wanted, "batchSize": 20_000, "readConcern": {"level": "majority"}}
-    return await _cursor(lanes, command)
-
-
-async def _cursor(lanes: Lanes, command: dict[str, Any]) -> list[Document]:
-    reply = await lanes.command(command)
-    found: list[Document] = reply["cursor"]["firstBatch"]
-    while reply["cursor"]["id"]:
-        collection = reply["cursor"]["ns"].partition(".")[2]
-        reply = await lanes.command({"getMore": reply["cursor"]["id"], "collection": collection})
-        found += reply["cursor"]["nextBatch"]
-    return found
-
-
-async def _batches(
-    lanes: Lanes, collection: str, wanted: dict[str, Any], codec: Codec
-) -> AsyncIterator[list[Document]]:
-    """Documents in `_id` order, a thousand at a time or what fits into a reply. Each batch is a read of its own: a long
-    walk outlives snapshots."""
-    last: Any = None
-    while True:
-        command = {
-            "find": collection,
-            "filter": wanted,
-            "sort": {"_id": 1},
-            "hint": {"_id": 1},
-            "limit": SCAN_BATCH,
-            "batchSize": SCAN_BATCH,
-            "singleBatch": True,
-            "readConcern": {"level": "majority"},
-        }
-        if last is not None:
-            # A bound of the index goes on from one type of `_id` to the next, which `$gt` does not. It is inclusive.
-            command["min"] = {"_id": last}
-        reply = await lanes.command(command, codec=codec)
-        documents: list[Document] = [each for each in reply["cursor"]["firstBatch"] if each["_id"] != last]
-        if not documents:
-            return
-        last = documents[-1]["_id"]
-        yield documents
+def _columns_update(stored: Document, codec: DocumentCodec, layout: TableLayout) -> dict[str, Any] | None:
+    """The update that corrects the encoded columns of a document; None if they are right, or it cannot be read."""
+    assert isinstance(stored, RawBSONDocument)
+    document = decoded(stored, codec)
+    if isinstance(document, str):
+        return None
+    found, hidden = stored_columns(stored), layout.hidden(document)
+    if found == hidden:
+        return None
+    # Whoever writes the document meanwhile writes its columns, too.
+    return {"q": {"_id": document["_id"], HIDDEN_FIELD: found}, "u": {"$set": {HIDDEN_FIELD: hidden}}}

@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 
 from concave.schema.catalog import Catalog
 from concave.schema.plan import IndexLayout, Plan
+from concave.values.errors import DeveloperError
 from concave.values.keys import IndexKey
 from concave.values.types import Document, Timestamp
 
@@ -217,8 +218,22 @@ PushProgress = Callable[[str, int, int], None]
 """Called as (what is being done, steps done, steps in all)."""
 
 
+def stored_document_invalid(table: str, id: object, problem: str) -> DeveloperError:
+    """The error of a function that reads a document which another program wrote past the table's validator."""
+    return DeveloperError(
+        "StoredDocumentInvalid",
+        f"the document {id} stored in table `{table}` cannot be used: {problem}\n"
+        "Another program wrote it past the collection's validator: correct or delete it there. `concave doctor "
+        "--documents` lists all such documents.",
+    )
+
+
 class Store(Protocol):
-    """What the engine asks of a database. All methods but `close` may raise `StoreError`."""
+    """What the engine asks of a database. All methods but `close` may raise `StoreError`.
+
+    Reads of tables may raise `DeveloperError`: `StoredDocumentInvalid` where another program wrote what no Convex
+    document can be, `IndexMissing` where another program dropped an index.
+    """
 
     async def start(self) -> None:
         """Connect and check that the server can do what the engine needs; raises `ConfigurationError` if not."""
