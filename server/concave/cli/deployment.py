@@ -24,12 +24,13 @@ _TOKEN_BYTES: Final = 24
 
 @dataclass(slots=True, frozen=True)
 class Deployment:
-    """A running server, as its data directory describes it."""
+    """A running server, as its data directory describes it. HTTP actions are served at `site_url`."""
 
     url: str
     admin_key: str
     db: str
     pid: int
+    site_url: str = ""
 
 
 def admin_key(data_dir: Path, name: str, runtime: Runtime) -> str:

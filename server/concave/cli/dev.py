@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
 from concave.cli.database_access import embedded
 from concave.cli.deployment import Deployment, admin_key, announce, withdraw
-from concave.cli.listening import bind, url_of
+from concave.cli.listening import bind, bind_site, origins_of, url_of
 from concave.cli.loading import load, source_state
 from concave.cli.node import NodeOptions, started_node
 from concave.cli.process import run_until_stopped
@@ -24,20 +24,25 @@ from concave.values.runtime import Runtime, SystemRuntime
 HOST: Final = "127.0.0.1"
 
 
-def dev(app_dir: Path, *, port: int, data_dir: Path, db: str | None, web_dir: Path | None) -> int:
+def dev(
+    app_dir: Path, *, port: int, site_port: int | None, data_dir: Path, db: str | None, web_dir: Path | None
+) -> int:
     """Serve until stopped; the exit status. Raises `ConfigurationError` if it cannot begin."""
-    return run_until_stopped(_dev(app_dir, port=port, data_dir=data_dir, db=db, web_dir=web_dir))
+    return run_until_stopped(_dev(app_dir, port=port, site_port=site_port, data_dir=data_dir, db=db, web_dir=web_dir))
 
 
-async def _dev(app_dir: Path, *, port: int, data_dir: Path, db: str | None, web_dir: Path | None) -> None:
+async def _dev(
+    app_dir: Path, *, port: int, site_port: int | None, data_dir: Path, db: str | None, web_dir: Path | None
+) -> None:
     runtime = SystemRuntime()
     started = runtime.monotonic()
     files = source_state(app_dir)
     app = load(app_dir)
-    with bind(HOST, port) as bound:
+    with bind(HOST, port) as bound, bind_site(HOST, bound, site_port) or nullcontext() as site:
+        origins = origins_of(bound, site)
         async with _database(app_dir, db, data_dir, runtime) as uri:
             key = admin_key(data_dir, app.directory.name, runtime)
-            options = NodeOptions(uri=uri, admin_key=key, web_dir=web_dir, development=True)
+            options = NodeOptions(uri=uri, admin_key=key, web_dir=web_dir, development=True, origins=origins)
             progress = ProgressLine()
             async with started_node(app, options, runtime, progress) as node:
                 progress.finish()
@@ -52,7 +57,9 @@ async def _dev(app_dir: Path, *, port: int, data_dir: Path, db: str | None, web_
                 await runtime.sleep(0)  # it notices what changes after its first step; look for what changed before
                 if source_state(app_dir) != files:
                     await watcher.reload()
-                deployment = Deployment(url=url_of(bound), admin_key=key, db=uri, pid=os.getpid())
+                deployment = Deployment(
+                    url=url_of(bound), admin_key=key, db=uri, pid=os.getpid(), site_url=origins.site
+                )
 
                 def ready() -> None:
                     announce(data_dir, deployment)
@@ -60,7 +67,7 @@ async def _dev(app_dir: Path, *, port: int, data_dir: Path, db: str | None, web_
                     print(f"concave ready in {runtime.monotonic() - started:.1f} s", flush=True)
 
                 try:
-                    await node.serve(bound, ready)
+                    await node.serve(bound, ready, site=site)
                 finally:
                     withdraw(data_dir)
 
@@ -88,7 +95,7 @@ def _banner(app: LoadedApp, deployment: Deployment, data_dir: Path) -> str:
     rows = (
         ("app", f"{app.directory} ({len(app.registry)} functions, {len(app.schema.tables)} tables)"),
         ("URL", deployment.url),
-        ("site URL", f"{deployment.url}/http"),
+        ("site URL", deployment.site_url),
         ("MongoDB", deployment.db),
         ("data directory", str(data_dir.resolve())),
         ("admin key", deployment.admin_key),

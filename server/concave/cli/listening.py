@@ -1,9 +1,11 @@
-"""The TCP port of a server, taken before anything else is started: a port in use is the first thing one hears of."""
+"""The TCP ports of a server, taken before anything else is started: a port in use is the first thing one hears of."""
 
 from __future__ import annotations
 
 import errno
+import os
 import socket
+from dataclasses import dataclass
 
 from concave.values.errors import ConfigurationError
 
@@ -28,6 +30,34 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
         bound.close()
         raise ConfigurationError(_message(host, port, exc)) from None
     return bound
+
+
+def bind_site(host: str, api: socket.socket, port: int | None, *, shared: bool = False) -> socket.socket | None:
+    """The port of HTTP actions, as `bind`: the one named, else the next after the API's.
+
+    None if it was not named and cannot be had: HTTP actions are under `/http` on the API port in any case.
+    """
+    if port is not None:
+        return bind(host, port, shared=shared)
+    try:
+        return bind(host, api.getsockname()[1] + 1, shared=shared)
+    except ConfigurationError:
+        return None
+
+
+@dataclass(slots=True, frozen=True)
+class Origins:
+    """Where clients find the deployment, without a slash at the end: the API, and HTTP actions."""
+
+    api: str
+    site: str
+
+
+def origins_of(api: socket.socket, site: socket.socket | None) -> Origins:
+    """As these are bound, unless the environment knows better: behind a proxy the deployment has other addresses."""
+    url = os.environ.get("CONVEX_CLOUD_ORIGIN", "").rstrip("/") or url_of(api)
+    site_url = os.environ.get("CONVEX_SITE_ORIGIN", "").rstrip("/")
+    return Origins(url, site_url or (f"{url}/http" if site is None else url_of(site)))
 
 
 def url_of(bound: socket.socket) -> str:

@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 schema = typer.Typer(no_args_is_help=True, help="Compare the app's schema with the database, or bring it there.")
 app.add_typer(schema, name="schema")
+keys = typer.Typer(no_args_is_help=True, help="Admin keys of the deployment.")
+app.add_typer(keys, name="keys")
 
 AppDir = Annotated[Path, typer.Option("--app", help="Directory of the app: its tables and functions.")]
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the embedded database and the admin key are kept.")]
@@ -28,6 +30,10 @@ Db = Annotated[
     str | None, typer.Option("--db", help="URI of a MongoDB replica set or sharded cluster, with a database name.")
 ]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes any free one.")]
+SitePort = Annotated[
+    int | None,
+    typer.Option("--site-port", min=0, max=65535, help="Port of HTTP actions; by default the one after --port."),
+]
 Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 WebDir = Annotated[Path | None, typer.Option("--web", help="Directory of a built web app, served at /.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -42,6 +48,7 @@ DEFAULT_PORT = 3210
 def dev(
     app_dir: AppDir = DEFAULT_APP,
     port: Port = DEFAULT_PORT,
+    site_port: SitePort = None,
     data_dir: DataDir = DEFAULT_DATA,
     db: Db = None,
     web: WebDir = None,
@@ -49,7 +56,7 @@ def dev(
     """Run an app for development: MongoDB included, reloading what changes."""
     from concave.cli.dev import dev as command
 
-    raise typer.Exit(command(app_dir, port=port, data_dir=data_dir, db=db, web_dir=web))
+    raise typer.Exit(command(app_dir, port=port, site_port=site_port, data_dir=data_dir, db=db, web_dir=web))
 
 
 @app.command()
@@ -57,6 +64,7 @@ def serve(
     db: Annotated[str, typer.Option("--db", envvar="CONCAVE_DB", help="URI of the database, with a database name.")],
     app_dir: AppDir = DEFAULT_APP,
     port: Port = DEFAULT_PORT,
+    site_port: SitePort = None,
     host: Host = DEFAULT_HOST,
     data_dir: DataDir = DEFAULT_DATA,
     web: WebDir = None,
@@ -67,6 +75,14 @@ def serve(
     log_retention: Annotated[
         float, typer.Option("--log-retention", min=1, help="Seconds that commit log entries are kept whole.")
     ] = 3600.0,
+    redact_errors: Annotated[
+        bool,
+        typer.Option(
+            "--redact-errors/--no-redact-errors",
+            envvar="REDACT_LOGS_TO_CLIENT",
+            help="Tell clients of errors only a request id, for `concave logs --request`, and no log lines.",
+        ),
+    ] = False,
 ) -> None:
     """Run an app on a database of your own."""
     from concave.cli.serve import ServeOptions
@@ -82,6 +98,8 @@ def serve(
         workers,
         shutdown_timeout_s=shutdown_timeout,
         log_retention_s=log_retention,
+        site_port=site_port,
+        redact_errors=redact_errors,
     )
     raise typer.Exit(command(options))
 
@@ -100,6 +118,35 @@ def run(
 
     args = parse_arguments(arguments)
     raise typer.Exit(0 if run_function(find(data_dir, url, admin_key), function, args) else 1)
+
+
+@app.command()
+def logs(
+    history: Annotated[int, typer.Option("--history", min=0, help="Print so many entries of before first.")] = 0,
+    success: Annotated[bool, typer.Option("--success", help="Print a line for calls that succeed, too.")] = False,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print each entry as JSON, for machines.")] = False,
+    request: Annotated[
+        str | None, typer.Option("--request", help="Print what is known of the request of this id, and end.")
+    ] = None,
+    url: Annotated[str | None, typer.Option("--url", help="The server; without it, the one that runs here.")] = None,
+    admin_key: Annotated[str | None, typer.Option("--admin-key", help="The server's admin key.")] = None,
+    data_dir: DataDir = DEFAULT_DATA,
+) -> None:
+    """Follow what the functions of a running server print and how they fail.
+
+    Each server process keeps its own newest 1000 executions in memory.
+    """
+    from concave.cli.deployment import find
+    from concave.cli.logs import LogOptions, follow
+
+    options = LogOptions(history, success, jsonl, request)
+    try:
+        found = follow(find(data_dir, url, admin_key), options)
+    except KeyboardInterrupt:
+        found = True
+    if not found:
+        print(f"nothing is known of a request {request}; only the newest executions are kept", file=sys.stderr)
+    raise typer.Exit(0 if found else 1)
 
 
 @app.command()
@@ -169,6 +216,20 @@ def stats(
     from concave.cli.schema_commands import show_stats
 
     show_stats(app_dir, db=db, data_dir=data_dir, as_json=as_json)
+
+
+@keys.command("create")
+def keys_create(
+    app_dir: AppDir = DEFAULT_APP,
+    data_dir: DataDir = DEFAULT_DATA,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="A key that may read everything and change nothing.")
+    ] = False,
+) -> None:
+    """Print an admin key of the deployment."""
+    from concave.cli.keys import create as command
+
+    print(command(app_dir, data_dir, read_only=read_only))
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ import hashlib
 import hmac
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections import ChainMap
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Final
 
 from concave.auth.accounts import Accounts, open_accounts
 from concave.auth.authenticator import Authenticator
-from concave.cli.listening import url_of
+from concave.cli.listening import Origins, url_of
 from concave.cli.process import on_stop_signals
 from concave.cli.pushing import push_schema
 from concave.cli.web_server import STOP_PATIENCE_S, WebServer
@@ -56,6 +57,7 @@ class NodeOptions:
 
     `name` is the node's, one that no other has; without it the node makes one up. `is_pushed`: whoever starts the node
     has pushed the app's schema. `shutdown_timeout_s` bounds how long calls under way may take once it is to stop.
+    `redact_errors` keeps texts of errors and log lines from clients. `origins` is what functions are told of them.
     """
 
     uri: str
@@ -65,6 +67,8 @@ class NodeOptions:
     name: str | None = None
     is_pushed: bool = False
     shutdown_timeout_s: float = STOP_PATIENCE_S
+    redact_errors: bool = False
+    origins: Origins = field(default_factory=lambda: Origins("", ""))
     retention: LogRetention = field(default_factory=LogRetention)
 
 
@@ -99,10 +103,10 @@ class Node:
     async def push(self, app: LoadedApp, progress: PushProgress | None = None) -> None:
         """Serve another version of the app: bring its schema to the database first. Raises as `push_schema`."""
         catalog = await push_schema(self._store, compile_plan(app.schema), progress)
-        self.engine.swap_app(app, catalog)
         self._auth = app.auth
         if self._url:
             await self._trust_providers()
+        self.engine.swap_app(app, catalog)
 
     async def _trust_providers(self) -> None:
         """Let the app's auth providers vouch for users, the built-in one included. Raises `OverloadError`."""
@@ -113,9 +117,11 @@ class Node:
             self._accounts = await open_accounts(self._store.auth_records(), provider, self._url, self._runtime)
         self._authenticator.configure(self._auth, None if self._accounts is None else self._accounts.trusted)
 
-    async def serve(self, bound: socket.socket, on_ready: Callable[[], None]) -> None:
-        """Accept connections until a stop signal; then finish what is under way and send clients elsewhere, bounded by
-        `shutdown_timeout_s`. A second signal does not wait."""
+    async def serve(
+        self, bound: socket.socket, on_ready: Callable[[], None], *, site: socket.socket | None = None
+    ) -> None:
+        """Accept connections, at `site` for HTTP actions, until a stop signal; then finish what is under way and send
+        clients elsewhere, bounded by `shutdown_timeout_s`. A second signal does not wait."""
         self._url = url_of(bound)
         await self._trust_providers()
         sync_socket = SyncSocket(self.engine, self._runtime, verifier=self._authenticator)
@@ -127,9 +133,11 @@ class Node:
             static_dir=self._options.web_dir,
             health=health_routes(self.name, self.readiness),
             sign_in=sign_in_routes(lambda: self._accounts),
+            site_port=None if site is None else site.getsockname()[1],
         )
 
         async def drain() -> None:
+            self.engine.function_log.close()
             await sync_socket.drain()
             await self.engine.wait_no_calls()
 
@@ -141,6 +149,7 @@ class Node:
             cut_off=sync_socket.close,
             runtime=self._runtime,
             patience_s=self._options.shutdown_timeout_s,
+            more=() if site is None else (site,),
         )
         _settle_memory()
 
@@ -173,7 +182,12 @@ async def started_node(
             committer,
             runtime,
             limits,
-            options=RunnerOptions(development=options.development, env=os.environ, cursor_key=_cursor_key(options)),
+            options=RunnerOptions(
+                redact_errors=options.redact_errors,
+                development=options.development,
+                env=_environment(options.origins),
+                cursor_key=_cursor_key(options),
+            ),
         )
         runner.swap(app, catalog)
         engine = Engine(store, timeline, committer, runner, runtime, limits)
@@ -194,6 +208,11 @@ async def started_node(
     finally:
         await runtime.close()
         await store.close()
+
+
+def _environment(origins: Origins) -> Mapping[str, str]:
+    """What `ctx.env` shows: the process's environment, and where the deployment is."""
+    return ChainMap({"CONVEX_CLOUD_URL": origins.api, "CONVEX_SITE_URL": origins.site}, os.environ)
 
 
 def _cursor_key(options: NodeOptions) -> bytes:

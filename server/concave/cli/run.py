@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import sys
-import urllib.error
-import urllib.parse
-import urllib.request
 from typing import Any, Final
 
+from concave.cli.calling import ask
 from concave.cli.deployment import Deployment
 from concave.values.errors import ConfigurationError
 
 TIMEOUT_S: Final = 310.0  # the server itself cuts a request off after 300 s
 _PRINTABLE: Final = 200
-_LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "::1")
 
 
 def run_function(deployment: Deployment, function: str, args: dict[str, Any]) -> bool:
@@ -54,36 +50,7 @@ def parse_arguments(text: str | None) -> dict[str, Any]:
 
 
 def _post(deployment: Deployment, body: dict[str, Any]) -> dict[str, Any]:
-    request = urllib.request.Request(
-        f"{deployment.url.rstrip('/')}/api/function",
-        data=json.dumps(body).encode(),
-        headers={"Content-Type": "application/json", "Authorization": f"Convex {deployment.admin_key}"},
-    )
-    # A proxy that the environment names is for the outside world, not for a server on this machine.
-    is_local = urllib.parse.urlsplit(deployment.url).hostname in _LOCAL_HOSTS
-    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_local else []))
-    try:
-        with opener.open(request, timeout=TIMEOUT_S) as response:
-            answer = json.load(response)
-    except urllib.error.HTTPError as exc:
-        raise ConfigurationError(_refusal(deployment, exc)) from None
-    except (OSError, http.client.HTTPException, ValueError) as exc:
-        reason = exc.reason if isinstance(exc, urllib.error.URLError) else exc
-        raise ConfigurationError(
-            f"no concave server answers at {deployment.url} ({reason}): is `concave dev` running? "
-            "Name another server with --url"
-        ) from None
+    answer = ask(deployment, "/api/function", body, timeout_s=TIMEOUT_S)
     if not isinstance(answer, dict) or answer.get("status") not in ("success", "error"):
         raise ConfigurationError(f"what answers at {deployment.url} is no concave server; name another with --url")
     return answer
-
-
-def _refusal(deployment: Deployment, exc: urllib.error.HTTPError) -> str:
-    try:
-        error = json.load(exc)
-        code, message = error["code"], error["message"]
-    except (ValueError, KeyError, TypeError):
-        return f"the server at {deployment.url} answered with status {exc.code}; name another with --url"
-    if code in ("BadAdminKey", "BadDeployKey"):
-        return f"the server at {deployment.url} does not accept the admin key: give the right one with --admin-key"
-    return f"{code}: {message}"

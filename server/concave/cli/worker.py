@@ -13,11 +13,12 @@ import os
 import signal
 import socket
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from concave.cli.listening import bind
+from concave.cli.listening import bind, origins_of
 from concave.cli.loading import load
 from concave.cli.node import NodeOptions, started_node
 from concave.cli.process import name_log_lines, run_until_stopped
@@ -41,6 +42,8 @@ class WorkerOptions:
     web_dir: str | None
     shutdown_timeout_s: float
     log_retention_s: float
+    site_port: int | None
+    redact_errors: bool
 
     def to_line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
@@ -53,7 +56,10 @@ async def _work(control: socket.socket, options: WorkerOptions) -> None:
     # As if the supervisor had said so with its last breath.
     asyncio.get_running_loop().add_reader(control, lambda: _on_control(control))
     app = load(Path(options.app_dir))
-    with bind(options.host, options.port, shared=True) as bound:
+    with (
+        bind(options.host, options.port, shared=True) as bound,
+        nullcontext() if options.site_port is None else bind(options.host, options.site_port, shared=True) as site,
+    ):
         node_options = NodeOptions(
             uri=options.uri,
             admin_key=options.admin_key,
@@ -62,9 +68,11 @@ async def _work(control: socket.socket, options: WorkerOptions) -> None:
             is_pushed=True,
             shutdown_timeout_s=options.shutdown_timeout_s,
             retention=LogRetention(writes_s=options.log_retention_s),
+            redact_errors=options.redact_errors,
+            origins=origins_of(bound, site),
         )
         async with started_node(app, node_options, runtime) as node:
-            await node.serve(bound, lambda: control.sendall(READY))
+            await node.serve(bound, lambda: control.sendall(READY), site=site)
 
 
 def _on_control(control: socket.socket) -> None:

@@ -29,7 +29,7 @@ def test_a_whole_session(project: Path, start: Start, finish: Finish) -> None:
     url = dev.wait_ready()
     printed = dev.out
     key = json.loads((project / ".concave" / "deployment.json").read_text())["admin_key"]
-    for row in (f"URL             {url}", f"site URL        {url}/http", "mongodb://127.0.0.1:", key):
+    for row in (f"URL             {url}", "site URL        http://127.0.0.1:", "mongodb://127.0.0.1:", key):
         assert row in printed
     assert str(project / ".concave") in printed
     assert "/schema?replicaSet=rs0" in printed
