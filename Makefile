@@ -37,6 +37,9 @@ test: setup ## Run all tests
 test-fast: $(PYTHON_STAMP) ## Run the tests that need no browser and no second: under a minute
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" $(wildcard tests/unit tests/conformance tests/simulation) $(ARGS)
 
+fuzz: $(PYTHON_STAMP) ## Look for trouble with hostile clients; SECONDS=600 for longer than a minute
+	@FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/pytest -q tests/fuzz $(ARGS)
+
 lint: $(PYTHON_STAMP) ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
