@@ -16,11 +16,12 @@ verifies its own algorithm only.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import jwt
 
+from concave.auth.caller import Caller, Voucher
 from concave.auth.claims import custom_identity, oidc_identity
 from concave.auth.key_source import Keys
 from concave.functions.auth_config import CustomJwtProvider, OidcProvider
@@ -48,6 +49,7 @@ class TrustedIssuer:
     """Whether OIDC's rules hold for its tokens."""
     identity: Callable[[Mapping[str, Any]], Identity]
     description: str
+    voucher: Voucher = field(default_factory=Voucher)
 
     def vouches_for(self, issuer: str, audience: Sequence[str]) -> bool:
         if _bare(self.issuer) != _bare(issuer):
@@ -69,14 +71,6 @@ def custom_issuer(provider: CustomJwtProvider, keys: Keys) -> TrustedIssuer:
     )
 
 
-@dataclass(slots=True, frozen=True)
-class VerifiedUser:
-    """`expires_ms` is when the token will no longer be accepted, in milliseconds since 1970."""
-
-    identity: Identity
-    expires_ms: float
-
-
 class TokenVerifier:
     """Verifies tokens of the issuers given, the first that fits."""
 
@@ -86,7 +80,7 @@ class TokenVerifier:
         self._issuers = tuple(issuers)
         self._runtime = runtime
 
-    async def verify(self, token: str) -> VerifiedUser:
+    async def verify(self, token: str) -> Caller:
         """Who the token says it is.
 
         Raises `ClientError` 401 for a token that proves nothing (`InvalidAuthHeader`, `NoAuthProvider`,
@@ -110,7 +104,7 @@ class TokenVerifier:
         except jwt.PyJWTError:
             raise _refused("its signature is not by its provider's key") from None
         expires_ms = self._check_claims(issuer, claims)
-        return VerifiedUser(issuer.identity(claims), expires_ms)
+        return Caller(issuer.identity(claims), expires_ms=expires_ms, voucher=issuer.voucher)
 
     def _issuer(self, claims: Mapping[str, Any]) -> TrustedIssuer:
         named = claims.get("iss")

@@ -214,6 +214,18 @@ async def test_the_same_configuration_keeps_its_keys(authenticator: Authenticato
     assert provider.key_fetches == 1
 
 
+async def test_users_of_a_provider_that_is_gone_are_trusted_no_longer(authenticator: Authenticator, rsa: Any) -> None:
+    trust(authenticator, OIDC)
+    caller = await authenticator.user(rsa.token())
+    trust(authenticator, OIDC, custom("ES256"))
+    assert not caller.is_expired(NOW_S * 1000)
+    trust(authenticator, custom("ES256"))
+    assert caller.is_expired(NOW_S * 1000)
+    trust(authenticator, OIDC)
+    assert caller.is_expired(NOW_S * 1000), "a new token is needed"
+    assert not (await authenticator.user(rsa.token())).is_expired(NOW_S * 1000)
+
+
 def test_admin_keys(authenticator: Authenticator) -> None:
     keys = authenticator.admin_keys
     assert keys.caller("name|secret").is_admin
