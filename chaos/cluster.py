@@ -128,6 +128,8 @@ class Cluster:
         await self.balancer.close()
         for process in self.processes.values():
             await process.kill()
+        for server in self.servers.values():
+            _remove_libfaketime_memory(server.pids)
         if self._client is not None:
             await self._client.close()
         await self.network.close()
@@ -267,6 +269,13 @@ def _libfaketime() -> Path | None:
     if shutil.which("faketime") is None:
         return None
     return next((path for path in _LIBFAKETIME if path.exists()), None)
+
+
+def _remove_libfaketime_memory(pids: list[int]) -> None:
+    """Killed processes leave it behind."""
+    for pid in pids:
+        for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+            Path("/dev/shm", name).unlink(missing_ok=True)
 
 
 def _free_ports(count: int) -> list[int]:

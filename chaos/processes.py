@@ -22,7 +22,8 @@ class Process:
 
     def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self.name = name
-        self.starts = 0
+        self.pids: list[int] = []
+        """Of all its starts."""
         self._command = list(command)
         self._log = log
         self._environment = dict(environment)
@@ -44,9 +45,8 @@ class Process:
 
     def start(self) -> None:
         assert self.pid is None, f"{self.name} runs already"
-        self.starts += 1
         with self._log.open("ab") as output:
-            output.write(f"--- start {self.starts} at {time.monotonic():.3f}\n".encode())
+            output.write(f"--- start {len(self.pids) + 1} at {time.monotonic():.3f}\n".encode())
             output.flush()
             self._process = subprocess.Popen(
                 self._command,
@@ -58,6 +58,7 @@ class Process:
                 process_group=0,
                 preexec_fn=die_with_parent(os.getpid()),
             )
+        self.pids.append(self._process.pid)
 
     def signal(self, number: signal.Signals) -> None:
         if (pid := self.pid) is not None:
