@@ -118,3 +118,9 @@ async def logs(ctx):
 @internal_query(args={})
 async def hidden(ctx):
     return "internal"
+
+
+@query(args={"characters": v.number()})
+async def large(ctx, characters):
+    """Characters of two, three and four bytes."""
+    return "é€🙂" * int(characters / 3)
