@@ -1,0 +1,1 @@
+"""Webhooks and streams, as an app would have them."""
