@@ -30,6 +30,9 @@ TERM_S: Final = 0.06
 """How long the node that has the turn may be silent. At least: slow commits make for longer terms."""
 
 TERM_COMMITS: Final = 4.0
+TERM_S_MAX: Final = 1.0
+"""However slow commits are. One that waited for a new primary took seconds, and says nothing of those that follow."""
+
 RACES_MAX: Final = 2
 """After so many races lost in a row a node waits for its turn, or for a pause, instead of trying its luck again."""
 
@@ -75,7 +78,7 @@ class Turns:
 
     def committed_in(self, seconds: float) -> None:
         """How long an own commit took."""
-        self._commit_s += (seconds - self._commit_s) / 8
+        self._commit_s += (min(seconds, TERM_S_MAX / TERM_COMMITS) - self._commit_s) / 8
 
     def history_lost(self) -> None:
         """Entries may have been missed: nothing is known of turns."""
@@ -124,4 +127,4 @@ class Turns:
 
     @property
     def _term_s(self) -> float:
-        return max(TERM_S, TERM_COMMITS * self._commit_s)
+        return max(TERM_S, TERM_COMMITS * self._commit_s)  # TERM_S_MAX by what is counted of a commit

@@ -16,7 +16,7 @@ from concave.storage.committer import CommitRequest, Committer
 from concave.storage.memory import MemoryDatabase, MemoryStore
 from concave.storage.store import DocumentWrite, IndexKeyChange, LogEntry
 from concave.storage.timeline import Timeline
-from concave.storage.turns import RACES_MAX, TERM_S, Turns
+from concave.storage.turns import RACES_MAX, TERM_S, TERM_S_MAX, Turns
 from concave.values.intervals import IntervalSet
 from concave.values.runtime import SystemRuntime
 from concave.values.types import Timestamp
@@ -43,6 +43,18 @@ def test_nodes_that_seldom_meet_never_wait(clock: Clock) -> None:
     turns.race_lost()
     assert turns.must_ask
     assert turns.wait_s() == 0, "one lost race may be an accident"
+
+
+def test_a_commit_that_waited_for_a_new_primary_does_not_make_for_long_terms(clock: Clock) -> None:
+    turns = Turns("a", clock)
+    for _ in range(20):
+        turns.committed_in(0.01)
+    turns.committed_in(10.0)
+    turns.entry_published("b", ("dead", "a"))
+    assert turns.wait_s() < 0.2
+    for _ in range(100):
+        turns.committed_in(10.0)
+    assert turns.wait_s() <= TERM_S_MAX
 
 
 def test_who_keeps_losing_waits_for_a_pause(clock: Clock) -> None:
