@@ -59,8 +59,9 @@ def test_a_rolling_restart_loses_nothing(database_uri: str, tmp_path: Path) -> N
     with pymongo.MongoClient[dict[str, Any]](database_uri) as client:
         stored = Counter(message["body"] for message in client.get_default_database()["messages"].find())
     assert stored == Counter(report["sent"])
-    # A worker's clients are without a server for as long as the client pauses before it connects again: 0.5 to 1.5 s.
-    assert report["gapMax"] < 4_000
+    # A worker's clients are without a server for as long as the client pauses before it connects again, 0.5 to 1.5 s;
+    # the bound is for a machine that does much else. A client that is not told waits for 60 s.
+    assert report["gapMax"] < 20_000
     # A close of this kind is no error to the client.
     assert [line for line in report["said"] if "reconnect" not in line.lower()] == []
     print(f"longest wait for an answer: {report['gapMax']:.0f} ms, {len(report['sent'])} mutations")
