@@ -207,7 +207,8 @@ def test_a_token_that_proves_nothing(server: Any, client: Any, token: str, value
     assert refusal["type"] == "AuthError"
     assert refusal["authUpdateAttempted"] is True
     assert refusal["baseVersion"] == 0
-    assert f"a token of type {token}" in refusal["error"]
+    expected = "Could not parse the token as a JWT." if token == "User" else "The provided admin key is invalid"
+    assert expected in refusal["error"]
 
 
 # What is wrong with one call is that call's failure; the connection goes on.

@@ -133,7 +133,7 @@ def test_routes_that_are_not_there(server: Any, status: int, method: str, route:
     [
         (403, None, "BadDeployKey", "needs the deployment's admin key: `Authorization: Convex <key>`"),
         (401, "Convex wrong|key", "BadAdminKey", "The provided admin key is invalid for this deployment."),
-        (401, "Bearer nonsense", "InvalidAuthHeader", "The bearer token is not a JWT."),
+        (401, "Bearer nonsense", "InvalidAuthHeader", "Could not parse the token as a JWT."),
         (400, "Basic dXNlcg==", "InvalidAdminKey", "must begin with `Convex` (admin key) or `Bearer`"),
         (400, "x", "InvalidHeaderFailure", "The Authorization header is too short"),
     ],

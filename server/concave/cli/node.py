@@ -96,7 +96,7 @@ class Node:
         self._runtime = runtime
         self._auth = auth
         self._url = ""
-        """Where the node listens; known once it serves."""
+        """Where clients find the deployment; known once the node serves."""
         self._accounts: Accounts | None = None
         self.engine = engine
 
@@ -122,7 +122,7 @@ class Node:
     ) -> None:
         """Accept connections, at `site` for HTTP actions, until a stop signal; then finish what is under way and send
         clients elsewhere, bounded by `shutdown_timeout_s`. A second signal does not wait."""
-        self._url = url_of(bound)
+        self._url = self._options.origins.api or url_of(bound)
         await self._trust_providers()
         sync_socket = SyncSocket(self.engine, self._runtime, verifier=self._authenticator)
         application = create_app(
