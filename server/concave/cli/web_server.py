@@ -12,6 +12,7 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from concave.http.http_protocol import BoundedHttpProtocol
 from concave.http.websocket_protocol import FramesProtocol
 from concave.values.runtime import Runtime
 
@@ -53,7 +54,7 @@ class WebServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=BoundedHttpProtocol,
                 ws=WEBSOCKET_PROTOCOL,
                 ws_max_size=WEBSOCKET_MESSAGE_BYTES_MAX,
                 ws_ping_interval=None,  # the sync socket pings, and finds out who has silently gone
