@@ -49,6 +49,9 @@ lint: $(PYTHON_STAMP) ## Check style, types and layers
 bench-live: $(PYTHON_STAMP) $(BENCH_STAMP) ## Measure the live path against bare PyMongo and a hand-written baseline
 	@$(BIN)/python bench/live.py $(ARGS)
 
+bench-wire: $(PYTHON_STAMP) ## Measure idle sockets, fan-out, connecting, reconnecting
+	@$(BIN)/python bench/wire.py $(ARGS)
+
 chaos: $(PYTHON_STAMP) $(CHAOS_STAMP) libfaketime ## Break a cluster on purpose under load, and check what holds: MINUTES=5 SEED=n
 	@$(BIN)/python -m chaos --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(ARGS)
 

@@ -63,8 +63,8 @@ async def mongod() -> AsyncIterator[EmbeddedMongod]:
 
 
 @contextlib.asynccontextmanager
-async def server(target: Target, uri: str) -> AsyncIterator[Server]:
-    port = free_port()
+async def server(target: Target, uri: str, *, port: int | None = None) -> AsyncIterator[Server]:
+    port = free_port() if port is None else port
     if target == "concave":
         command = ["-m", "concave.cli.main", "serve", "--app", str(BENCH / "app"), "--port", str(port), "--db", uri]
     else:

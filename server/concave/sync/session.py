@@ -15,6 +15,7 @@ from concave.auth.caller import Caller
 from concave.functions.failures import error_message, request_id
 from concave.functions.frames import Identity
 from concave.functions.outcomes import ActionOutcome, MutationOutcome
+from concave.functions.recording import Origin, current_origin
 from concave.reactive.content import Content, content_of, failure
 from concave.reactive.live_query import Subscription, Version
 from concave.reactive.refresh import RefreshedSubscriber
@@ -330,6 +331,8 @@ class Session(RefreshedSubscriber):
         if refused is not None:
             self._perform(self.state.action_finished(number, self._refusal(refused, number)))
             return
+        # The task's own: what the action logs is found by the name that its client has for it.
+        current_origin.set(Origin(request_id(self.state.session_id, number), "SyncWorker"))
         try:
             if self.state.floor_ts > self._backend.latest_ts:
                 await self._backend.reach(self.state.floor_ts)
