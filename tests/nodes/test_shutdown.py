@@ -40,17 +40,16 @@ async def test_what_is_under_way_is_finished(database_uri: str, start_node: Star
     async with SyncClient(node.url) as idle, SyncClient(node.url) as busy, httpx.AsyncClient() as http:
         await idle.watch("posts:bodies", {"channel": "a"})
         await idle.until(lambda: idle.values)
-        await busy.send("posts:later", {"seconds": 1.0, "channel": "a"}, kind="Action")
-        body = {"path": "posts:later", "args": {"seconds": 1.0, "channel": "b"}}
+        await busy.send("posts:later", {"seconds": 3.0, "channel": "a"}, kind="Action")
+        body = {"path": "posts:later", "args": {"seconds": 3.0, "channel": "b"}}
         by_http = asyncio.create_task(http.post(f"{node.url}/api/action", json=body, timeout=20))
         # Answered behind the action, which has begun then.
         await busy.call("posts:send", {"channel": "c", "body": "x"})
         assert (await http.get(f"{node.url}/ready")).status_code == 200
-        began = time.monotonic()
         node.process.send_signal(signal.SIGTERM)
         await idle.until(lambda: idle.closed)
         assert idle.closed == (GOING_AWAY, "ServerRestart")
-        assert time.monotonic() - began < 0.9
+        assert 0 not in busy.responses, "who has nothing under way does not wait for those who have"
         assert refuses(node.url)
         # While its action runs the other connection goes on as usual.
         await busy.call("posts:send", {"channel": "c", "body": "y"})
@@ -81,7 +80,7 @@ async def test_the_end_is_bounded(database_uri: str, start_node: Start, signals:
         await client.until(lambda: client.closed)
         assert client.closed == (GOING_AWAY, "ServerRestart")
         assert await ends(node) == 0
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
     assert "Traceback" not in node.log
 
 
