@@ -21,7 +21,7 @@ WEB_BUILD := $(if $(WEB_STAMP),clients/web/dist/.stamp-$(call checksum,$(WEB_SOU
 
 # Stamps are kept, even those that only lead to another.
 .SECONDARY:
-.PHONY: help setup dev test test-fast lint bench-live bench-commit chaos chromium libfaketime
+.PHONY: help setup dev test test-fast lint bench-live bench-wire bench-commit chaos chromium libfaketime
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
