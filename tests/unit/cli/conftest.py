@@ -76,7 +76,8 @@ class Command:
         """Wait for the line that says so; returns the server's URL."""
         self.wait_until(lambda: "\nconcave ready" in "\n" + self.out or self.process.poll() is not None)
         assert "\nconcave ready" in "\n" + self.out, self.err
-        return next(word for word in self.out.split() if word.startswith("http://"))
+        words = [word for line in self.out.splitlines() if "HTTP actions" not in line for word in line.split()]
+        return next(word for word in words if word.startswith("http://"))
 
     def stop(self, number: int = signal.SIGINT) -> int:
         if self.process.poll() is None:
