@@ -21,7 +21,7 @@ WEB_BUILD := $(if $(WEB_STAMP),clients/web/dist/.stamp-$(call checksum,$(WEB_SOU
 
 # Stamps are kept, even those that only lead to another.
 .SECONDARY:
-.PHONY: help setup dev test test-fast lint bench-live bench-wire bench-commit chaos chromium libfaketime
+.PHONY: help setup dev test test-fast lint bench-live bench-wire bench-commit chaos chromium libfaketime simulate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ test-fast: $(PYTHON_STAMP) ## Run the tests that need no browser and no second: 
 
 fuzz: $(PYTHON_STAMP) ## Look for trouble with hostile clients; SECONDS=600 for longer than a minute
 	@FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/pytest -q tests/fuzz $(ARGS)
+
+simulate: $(PYTHON_STAMP) ## Simulate nodes that fail: SEEDS=2000 seeds (500), or replay one with SEED=123
+	@$(BIN)/python -m concave.testing.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),500)) $(ARGS)
 
 lint: $(PYTHON_STAMP) ## Check style, types and layers
 	$(BIN)/ruff check .

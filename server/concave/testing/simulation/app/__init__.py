@@ -1,0 +1,1 @@
+"""The app that simulations run. `../model.py` says, independently, what each of its functions does."""
