@@ -7,7 +7,7 @@ came, each on top of what those before it wrote, and hands them to the committer
 
 * Nobody starves: from the moment that a member of a line has run until it is committed, what it read is reserved.
   Other mutations of this node that would change it join the line behind it, instead of being committed.
-* Only what other nodes or foreign writers changed makes a member lose for good, after `losses_max` runs that lost so.
+* Only what other nodes or foreign writers changed makes a member lose, after `losses_max` runs in the line.
 * While a line moves, and for `LINGER_S` after, functions that stood in it join at once and spare themselves the first,
   mostly useless, run; unless they are slow, because a line is as slow as its members.
 * A mutation that takes long does not hold up a line on its first losses: it first tries again by itself.

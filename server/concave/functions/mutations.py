@@ -167,7 +167,7 @@ class Mutations:
         return finished
 
     async def _stand(self, call: _Call, table: str, lost_at: Timestamp) -> Finished | _Lost:
-        """Run and commit in a line, which sees to its members' retries."""
+        """Run and commit in a line. It runs its members again at once; those that lost several times so come back."""
         last: list[Finished] = []
 
         async def prepare(ts: Timestamp, store: Overlay) -> CommitRequest:
@@ -181,7 +181,7 @@ class Mutations:
         try:
             await self._lines.stand(table, call.function.spec.path, prepare, lost_at)
         except ConflictError as error:
-            raise conflict(error.table, error.changed, lastly=True) from None
+            return _Lost(error, self._timeline.latest_ts)
         except Exception as error:
             if not last:
                 raise

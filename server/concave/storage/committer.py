@@ -38,7 +38,7 @@ from concave.storage.store import (
     WriteRefused,
 )
 from concave.storage.timeline import Timeline
-from concave.storage.turns import IDLE_S, Turns
+from concave.storage.turns import Turns
 from concave.values.errors import (
     ConcaveError,
     ConflictError,
@@ -245,7 +245,7 @@ class Committer:
                 while self._queue:
                     await self._wait_turn()
                     await self._commit(self._take())
-                if self._turns.is_waited_for and not await self._wanted_within(IDLE_S):
+                if self._turns.is_waited_for and not await self._wanted_within(self._turns.idle_s):
                     await self._pass_turn()
         finally:
             self._closed = True
@@ -320,6 +320,7 @@ class Committer:
         """Validate and append once; returns the members that have to be tried again, in smaller company."""
         members = self._validate(members)
         if not members:
+            await self._ask_for_turn()
             return []
         batch = _Batch.of(members)
         if not batch.writes and all(member.request.record is None for member in members):
@@ -401,6 +402,9 @@ class Committer:
         return accepted
 
     def _lose(self, member: _Member, hit: Hit) -> None:
+        if member.chain is not None and not hit.is_own and not hit.is_foreign:
+            # It runs again at once, and takes longer for it than the other node for its next commit of the kind.
+            self._turns.chain_lost()
         member.break_chain()
         member.fail(self._conflict(member, hit))
 
@@ -452,15 +456,19 @@ class Committer:
 
     async def _learn_of(self, seq: int) -> None:
         """Another node has entry `seq`: wait until the feed has brought it, so that we validate against it."""
-        if self._turns.must_ask:
-            with suppress(StoreError):  # then it is a race once more
-                await self._store.ask_for_turn()
+        await self._ask_for_turn()
         try:
             async with asyncio.timeout(SEQ_WAIT_S):
                 await self._timeline.wait_for_seq(seq)
         except TimeoutError:
             logger.warning("log entry %d is taken but the feed does not bring it; starting again from now", seq)
             await self._timeline.resync(self._store, self._runtime)
+
+    async def _ask_for_turn(self) -> None:
+        """Ask, if this node has lost to others and none of them knows that it waits."""
+        if self._turns.must_ask:
+            with suppress(StoreError):  # then it is a race once more
+                await self._store.ask_for_turn()
 
     async def _split(self, members: list[_Member]) -> list[_Member]:
         """Commit the first half by itself; the second half is left to the caller. Bounded: halves shrink to one."""

@@ -26,7 +26,12 @@ from concave.values.runtime import Runtime
 IDLE_S: Final = 0.004
 """How long a node that has the turn may have nothing to commit before it passes the turn on."""
 
-TERM_S: Final = 0.06
+RERUN_S: Final = 0.08
+"""The same for a node that lost a chain in the last `RECENTLY_S`: it runs again, and without this would lose again."""
+
+RECENTLY_S: Final = 0.5
+
+TERM_S: Final = 0.1
 """How long the node that has the turn may be silent. At least: slow commits make for longer terms."""
 
 TERM_COMMITS: Final = 4.0
@@ -50,6 +55,7 @@ class Turns:
         self._heard_s = runtime.monotonic()
         """When the newest entry was heard of."""
         self._races_lost = 0
+        self._chain_lost_s = float("-inf")
         self._commit_s = 0.0
         self._changed = asyncio.Event()
 
@@ -74,7 +80,14 @@ class Turns:
             self._asked[node] = None
 
     def race_lost(self) -> None:
+        """Another node was faster."""
         self._races_lost += 1
+
+    def chain_lost(self) -> None:
+        """Another node changed what a chain of this one rests on. Its members are run again at once; that takes longer
+        than the other node needs for its next commit of the kind."""
+        self._races_lost += 1
+        self._chain_lost_s = self._runtime.monotonic()
 
     def committed_in(self, seconds: float) -> None:
         """How long an own commit took."""
@@ -96,6 +109,11 @@ class Turns:
     def is_waited_for(self) -> bool:
         """Whether it is this node's turn and others wait for it."""
         return len(self._list) > 1 and self._list[0] == self._node
+
+    @property
+    def idle_s(self) -> float:
+        """How long to keep the turn with nothing to commit."""
+        return RERUN_S if self._runtime.monotonic() - self._chain_lost_s < RECENTLY_S else IDLE_S
 
     def wait_s(self) -> float:
         """How long to wait before the next commit unless something happens; 0 or less: not at all."""
