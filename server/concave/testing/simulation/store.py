@@ -113,6 +113,9 @@ class SimulatedStore:
             raise WriteConflict("some other client wrote at the same time")
         return await self._at_database(lambda: self._append(entry))
 
+    async def ask_for_turn(self) -> None:
+        await self._read(self._inner.ask_for_turn)
+
     async def feed(self, after: Timestamp) -> AsyncGenerator[FeedEvent, None]:
         async with aclosing(self._inner.feed(after)) as events:
             async for event in events:
