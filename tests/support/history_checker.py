@@ -2,8 +2,8 @@
 
 A transaction is a list of reads and appends on keys; an append's value is used once in a history. A read of a list
 tells in what order its values came: so the order of versions is observed, not assumed (Kingsbury and Alvaro, "Elle",
-2020). A register is the list of what it held, of which a read sees the last value only: `from_registers` finds the order from
-transactions that read what they overwrite.
+2020). A register is the list of what it held, of which a read sees the last value only: `from_registers` finds the
+order from transactions that read what they overwrite.
 
 Edges: ww (overwrites what the other wrote), wr (reads what the other wrote), rw (overwrites what the other read). The
 names of anomalies are Adya's: G0 is a cycle of ww; G1a a read of what was never committed; G1b of what was not final;

@@ -1,0 +1,1 @@
+"""An app of lists and registers, for recorded histories."""
