@@ -310,6 +310,7 @@ class Committer:
             # A look-up failed that follows a refusal: nothing of what is left was appended.
             logger.warning("a batch of %d could not be committed: %s", len(members), error)
             for member in members:
+                member.break_chain()
                 member.fail(_no_answer())
         except asyncio.CancelledError:
             for member in members:
@@ -347,7 +348,7 @@ class Committer:
         except WriteConflict:
             self._timeline.abort_append()
             if len(members) == 1:
-                members[0].fail(self._conflict(members[0], Hit(self._timeline.latest_ts, _table_of(members[0]))))
+                self._lose(members[0], Hit(self._timeline.latest_ts, _table_of(members[0])))
                 return []
             return await self._split(members)
         except WriteRefused as refusal:
@@ -357,6 +358,7 @@ class Committer:
             # The connection is gone and the outcome could not be settled: nobody may be told "committed".
             logger.warning("a batch of %d could not be committed: %s", len(members), error)
             for member in members:
+                member.break_chain()
                 member.fail(_no_answer())
             await self._fence(entry.seq)
             await self._timeline.lose_append(self._store, self._runtime)

@@ -424,3 +424,20 @@ async def test_a_member_that_only_read_is_validated(store: ScriptedStore, timeli
     assert isinstance(stale, ConflictError)
     assert fresh == 110
     assert len(store.entries) == 1
+
+
+async def test_a_conflict_in_the_database_ends_the_chain(store: ScriptedStore, timeline: Timeline) -> None:
+    """What the second wrote was made from what the first wrote, and did not, in the end."""
+    refusals = 2
+
+    def refuse(entry: LogEntry) -> None:
+        nonlocal refusals
+        refusals -= 1
+        if refusals >= 0:
+            raise WriteConflict("a foreign writer")
+
+    store.script = refuse
+    async with running(store, timeline) as committer:
+        outcomes = await committer.commit_chain([request("a"), request("b")])
+    assert [type(outcome) for outcome in outcomes] == [ConflictError, ConflictError]
+    assert store.entries == []

@@ -44,6 +44,8 @@ class Checks:
         self._timestamps: list[Timestamp] = [Timestamp(0)]
         self._states: list[State] = [EMPTY]
         """The state from each timestamp on."""
+        self._within: list[State] = []
+        """The states between the mutations of one entry: no query sees them, but a function that failed may have."""
         self._evaluated: dict[tuple[int, str, str], Shown] = {}
         self.committed: dict[tuple[str, int], LogEntry] = {}
 
@@ -79,6 +81,7 @@ class Checks:
                 raise Violation("I6", f"request {key} was committed by entry {self.committed[key].seq} and {entry.seq}")
             self.committed[key] = entry
             state = self._replay_mutation(entry, record, state, fresh)
+            self._within.append(state)
         self._add_state(entry.ts, [(write.table, write.id, write.after) for write in entry.writes])
         if state != self._states[-1]:
             calls = [self._history.calls[record.session_id, record.request_id] for record in entry.requests]
@@ -149,7 +152,7 @@ class Checks:
     def _check_failure(self, name: str, call: Call) -> None:
         """A function that failed was run at some state that there was."""
         assert call.answer is not None
-        for state in self._states:
+        for state in (*self._states, *self._within):
             try:
                 MUTATIONS[call.path](ModelTransaction(state, {}), **call.args)
             except ModelFailure as failure:
