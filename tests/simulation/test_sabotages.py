@@ -22,7 +22,7 @@ from concave.reactive.engine import Engine
 from concave.reactive.invalidation import InvalidationIndex
 from concave.reactive.live_query import Version
 from concave.reactive.refresh import RefreshRounds
-from concave.storage.committer import Committer, _BatchKeys
+from concave.storage.committer import Committer, _BatchKeys, _Member
 from concave.storage.recent_log import RecentLog
 from concave.storage.store import FeedProgress
 from concave.storage.timeline import Timeline
@@ -77,6 +77,11 @@ def validation_from_one_timestamp_too_late(patch: Patch) -> None:
 
 def no_validation_within_the_batch(patch: Patch) -> None:
     patch.setattr(_BatchKeys, "first_hit", lambda self, read_set: None)
+
+
+def a_chain_outlives_its_members(patch: Patch) -> None:
+    """What ran on top of a mutation is committed although that one is not."""
+    patch.setattr(_Member, "break_chain", lambda self: None)
 
 
 def ranges_that_were_read_are_forgotten(patch: Patch) -> None:
@@ -302,6 +307,7 @@ SABOTAGES: list[Callable[[Patch], None]] = [
     validation_from_one_commit_too_late,
     validation_from_one_timestamp_too_late,
     no_validation_within_the_batch,
+    a_chain_outlives_its_members,
     ranges_that_were_read_are_forgotten,
     published_after_time_has_moved,
     announced_after_it_was_published,
@@ -328,6 +334,12 @@ SABOTAGES: list[Callable[[Patch], None]] = [
 
 # Some need trouble of one kind that is rare in ordinary runs.
 STRESS: dict[Callable[[Patch], None], dict[str, float]] = {
+    a_chain_outlives_its_members: {
+        "cut": 8.0,
+        "store_delay_s": 0.006,
+        "network_delay_s": 0.0005,
+        "write_conflict": 0.2,
+    },
     one_batch_takes_a_request_twice: {"cut": 8.0, "store_delay_s": 0.006, "network_delay_s": 0.0005},
     the_number_of_a_lost_commit_is_not_settled: {"append_late": 0.3, "feed_delay_s": 0.0005},
     a_settled_commit_gets_a_later_time: {"append_settled": 0.3, "feed_delay_s": 0.03, "crash": 0.0},

@@ -15,7 +15,7 @@ from concave.testing.simulation.checking import Checks
 from concave.testing.simulation.history import Trace, Violation
 from concave.testing.simulation.virtual_time import SimulationStuck, VirtualLoop
 from concave.testing.simulation.world import World
-from concave.values.errors import OverloadError
+from concave.values.errors import ConcaveError
 
 ACTIONS = 16
 """Things that each user does in a run of ordinary size."""
@@ -47,8 +47,8 @@ def simulate(
     errors: list[str] = []
 
     def unhandled(_: object, context: dict[str, Any]) -> None:
-        # When a node dies nobody is left to hear that it has ended.
-        if not isinstance(context.get("exception"), OverloadError):
+        # When a node dies nobody is left to hear what became of its transactions.
+        if not isinstance(context.get("exception"), ConcaveError):
             errors.append(f"{context.get('message')}: {context.get('exception')!r}")
 
     loop.set_exception_handler(unhandled)
