@@ -43,6 +43,10 @@ class Server:
 
     def cpu_s(self) -> float:
         """Processor seconds (user and system) that the server's process has used."""
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        if tasks.exists():
+            # In nanoseconds, where the process's own times come in ticks of 10 ms.
+            return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
